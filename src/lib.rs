@@ -1,0 +1,40 @@
+//! The map of the modules, and the rule of their dependencies.
+//!
+//! ```text
+//! pure      json problem event customer outcome retry message clock
+//! ports     imin ledger broker            (traits and their own types)
+//! rooms     gate pipeline worker dead_letters metrics shutdown telemetry admin
+//! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
+//! edge      config app cli                (`app` alone names concrete adapters)
+//! ```
+//!
+//! Downwards only: a pure room knows pure rooms; a port knows pure rooms; `pipeline` and `worker`
+//! know ports; an adapter knows its own port. `tests/it/rooms.rs` holds the rule.
+
+pub mod admin;
+pub mod amqp;
+pub mod app;
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod customer;
+pub mod event;
+pub mod gate;
+pub mod imin;
+pub mod json;
+pub mod ledger;
+pub mod message;
+pub mod metrics;
+pub mod outcome;
+pub mod pipeline;
+pub mod problem;
+pub mod retry;
+pub mod shutdown;
+pub mod telemetry;
+pub mod worker;
+
+/// The name under which the worker shows itself: to imin, to the broker, in `app_id`.
+pub const NAME: &str = env!("CARGO_PKG_NAME");
+/// This build's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,2 @@
+//! Integration tests of the real binary.
+fn main() {}
