@@ -1,6 +1,6 @@
 //! The wall clock, in one place, so that every other room takes the time as an argument.
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 
 /// The time now, UTC.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
@@ -10,5 +10,5 @@ pub fn now() -> Timestamp {
 
 /// The latest date that is today anywhere on earth (UTC+14): a birthday before it is not in the future.
 pub fn today(now: Timestamp) -> Date {
-    now.to_zoned(TimeZone::fixed(jiff::tz::offset(14))).date()
+    jiff::tz::offset(14).to_datetime(now).date()
 }
