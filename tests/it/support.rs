@@ -1,3 +1,3 @@
 //! What tests stand on: servers of their own.
 
-pub mod postgres;
+pub(crate) mod postgres;
