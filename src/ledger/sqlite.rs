@@ -1,6 +1,7 @@
 //! The ledger in one SQLite file, for one worker: nothing to install.
 //!
-//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s.
+//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s, its
+//! old rows `generations`'.
 
 use super::{
     Begun, Finish, Intent, Ledger, LedgerError,
@@ -19,8 +20,9 @@ use tokio::sync::oneshot;
 use writer::{Message, Writer};
 
 mod file;
+mod filter;
+mod generations;
 mod rows;
-mod sweep;
 mod writer;
 
 /// A ledger in a SQLite file that no other worker writes. Dropping it stops its thread.

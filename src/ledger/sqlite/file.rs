@@ -2,6 +2,7 @@
 //!
 //! Owns the lock file beside it and the schema. Its rows are `rows`'.
 
+use super::generations::Generations;
 use crate::ledger::open::OpenError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
@@ -13,8 +14,8 @@ use std::{
 /// Marks a file as a ledger of this program: `imin` in ASCII.
 const APPLICATION_ID: i64 = 0x696d_696e;
 
-/// Each brings the schema one version further; `PRAGMA user_version` counts them.
-const MIGRATIONS: &[&str] = &["
+/// The table that is written; `generations` closes it and makes another.
+pub(super) const TABLE: &str = "
     CREATE TABLE ledger (
         key BLOB PRIMARY KEY,
         state TEXT NOT NULL,
@@ -26,16 +27,27 @@ const MIGRATIONS: &[&str] = &["
         account_id TEXT,
         published INTEGER NOT NULL,
         words BLOB
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE probe (content BLOB NOT NULL) STRICT;
-"];
+    ) STRICT, WITHOUT ROWID;";
+
+/// Each brings the schema one version further; `PRAGMA user_version` counts them.
+const MIGRATIONS: [&[&str]; 1] = [&[
+    TABLE,
+    "CREATE TABLE generations (id INTEGER PRIMARY KEY, closed_at INTEGER NOT NULL, filter BLOB NOT NULL) STRICT;
+     CREATE TABLE probe (content BLOB NOT NULL) STRICT;",
+]];
 
 /// How long SQLite waits for a reader's or a backup's lock.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Pages kept in memory, in KiB: about the table that is written.
+const CACHE: i64 = 16 * 1024;
+/// Prepared statements kept: a few for each generation.
+const STATEMENTS: usize = 256;
+
 /// An open ledger file that no other worker has.
 pub(super) struct LedgerFile {
     pub(super) connection: Connection,
+    pub(super) generations: Generations,
     pub(super) path: PathBuf,
     /// Held as long as the connection; declared after it, so that it is given up after it.
     _lock: File,
@@ -44,7 +56,7 @@ pub(super) struct LedgerFile {
 impl LedgerFile {
     /// Writes the log back and closes the file; only then is it free for the next worker.
     pub(super) fn close(self) -> Result<(), (String, rusqlite::Error)> {
-        let Self { connection, path, _lock } = self;
+        let Self { connection, path, _lock, .. } = self;
         connection.close().map_err(|(_, error)| (place(&path), error))
     }
 }
@@ -56,7 +68,8 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<LedgerFile, Op
     let connection = connect(path, max_pages).map_err(|error| classify(path, &error))?;
     check_writable(path, &connection)?;
     migrate(path, &connection)?;
-    Ok(LedgerFile { connection, path: path.to_owned(), _lock: lock })
+    let generations = Generations::read(&connection).map_err(|error| classify(path, &error))?;
+    Ok(LedgerFile { connection, generations, path: path.to_owned(), _lock: lock })
 }
 
 /// Takes the lock file, which stays when it is let go of: to remove it would race with its next owner.
@@ -102,6 +115,8 @@ fn connect(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> 
         connection.pragma_update(None, "journal_mode", "wal")?;
     }
     connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if let Some(pages) = max_pages {
         connection.pragma_update(None, "max_page_count", pages)?;
     }
@@ -139,8 +154,9 @@ fn migrate(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     }
     for (migration, version) in MIGRATIONS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
         let script = format!(
-            "BEGIN IMMEDIATE; {migration}
-             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT;"
+            "BEGIN IMMEDIATE; {}
+             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT;",
+            migration.concat()
         );
         connection.execute_batch(&script).map_err(failed)?;
     }

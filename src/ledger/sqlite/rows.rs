@@ -7,12 +7,15 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, named_params, types::Type};
 use uuid::Uuid;
 
-/// The row of a key, where there is one.
-pub(super) fn load(connection: &Connection, key: EventKey) -> rusqlite::Result<Option<Row>> {
-    let mut statement = connection.prepare_cached(
+/// The table that is written.
+pub(super) const WRITTEN: &str = "ledger";
+
+/// The row of a key in a table, where there is one.
+pub(super) fn load(connection: &Connection, table: &str, key: EventKey) -> rusqlite::Result<Option<Row>> {
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT state, attempt, at, possible_duplicate, owner, identifier, account_id, published, words
-         FROM ledger WHERE key = ?1",
-    )?;
+         FROM {table} WHERE key = ?1"
+    ))?;
     let flat = statement.query_row([key.0.as_bytes()], flat).optional()?;
     flat.map(Row::try_from)
         .transpose()
@@ -21,15 +24,15 @@ pub(super) fn load(connection: &Connection, key: EventKey) -> rusqlite::Result<O
 
 fn flat(row: &rusqlite::Row<'_>) -> rusqlite::Result<Flat> {
     Ok(Flat {
-        state: row.get("state")?,
-        attempt: row.get("attempt")?,
-        at: row.get("at")?,
-        possible_duplicate: row.get("possible_duplicate")?,
-        owner: row.get::<_, Option<[u8; 16]>>("owner")?.map(Uuid::from_bytes),
-        identifier: row.get("identifier")?,
-        account_id: row.get("account_id")?,
-        published: row.get("published")?,
-        words: row.get("words")?,
+        state: row.get(0)?,
+        attempt: row.get(1)?,
+        at: row.get(2)?,
+        possible_duplicate: row.get(3)?,
+        owner: row.get::<_, Option<[u8; 16]>>(4)?.map(Uuid::from_bytes),
+        identifier: row.get(5)?,
+        account_id: row.get(6)?,
+        published: row.get(7)?,
+        words: row.get(8)?,
     })
 }
 

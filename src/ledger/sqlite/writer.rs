@@ -2,7 +2,7 @@
 //!
 //! An answer goes out only after the commit, which is the moment at which SQLite has synced it.
 
-use super::{file::LedgerFile, rows, sweep::Sweep};
+use super::{file::LedgerFile, generations::Generations, rows};
 use crate::{
     clock,
     ledger::{
@@ -12,7 +12,7 @@ use crate::{
         row::{Change, SWEPT_PER_BEGIN, Scene, horizon},
     },
 };
-use rusqlite::TransactionBehavior;
+use rusqlite::{Connection, TransactionBehavior};
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -44,7 +44,6 @@ pub(super) struct Writer {
     instance: Uuid,
     retention: Duration,
     on_commit: Observer,
-    sweep: Sweep,
 }
 
 /// What is committed together.
@@ -60,7 +59,7 @@ struct Batch {
 impl Writer {
     pub(super) fn new(file: LedgerFile, messages: Receiver<Message>, options: Options) -> Self {
         let Options { instance, retention, on_commit, .. } = options;
-        Self { file, messages, instance, retention, on_commit, sweep: Sweep::new(instance) }
+        Self { file, messages, instance, retention, on_commit }
     }
 
     /// Works until it is told to close or nobody is left to tell it.
@@ -69,6 +68,7 @@ impl Writer {
             let mut batch = self.gather();
             let (last, close) = (batch.last, batch.close.take());
             self.commit(batch);
+            self.roll();
             if let Some(reply) = close {
                 let _ = reply.send(self.close());
                 return;
@@ -104,7 +104,7 @@ impl Writer {
 
     fn commit(&mut self, batch: Batch) {
         if batch.is_empty() {
-            self.sweep.allow_step();
+            self.file.generations.allow_step();
         }
         let started = Instant::now();
         let result = self.transact(&batch);
@@ -130,31 +130,35 @@ impl Writer {
 
     /// All of the batch or nothing of it; the answers in its order.
     fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Option<Begun>>> {
-        let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let LedgerFile { connection, generations, .. } = &mut self.file;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let at = clock::now().as_millisecond();
         // The file's lock says that no other worker lives.
         let scene = Scene { instance: self.instance, at, living: &|_| false };
+        let mut more = 0;
         let mut answers = Vec::with_capacity(batch.requests.len());
         for request in &batch.requests {
-            let key = request.op.key();
-            let (begun, change) = request.op.apply(rows::load(&transaction, key)?.as_ref(), &scene);
-            match change {
-                Change::Keep => {}
-                Change::Put(row) => rows::put(&transaction, key, row)?,
-                Change::Delete => rows::delete(&transaction, key)?,
-            }
+            let (begun, rows) = apply(&transaction, generations, request, &scene)?;
             answers.push(begun);
+            more += rows;
         }
         if !batch.checks.is_empty() {
             rows::probe(&transaction)?;
         }
-        let begins = answers.iter().flatten().map(|_| SWEPT_PER_BEGIN).sum();
-        let mut sweep = self.sweep.clone();
-        sweep.allow(begins);
-        let sweep = sweep.step(&transaction, horizon(at, self.retention))?;
+        let removed = generations.remove(&transaction, horizon(at, self.retention))?;
         transaction.commit()?;
-        self.sweep = sweep;
+        generations.removed(removed);
+        generations.wrote(more, at);
+        generations.allow(answers.iter().flatten().map(|_| SWEPT_PER_BEGIN).sum());
         Ok(answers)
+    }
+
+    /// Closes the table that is written, where it is time; put off, should that fail: the next begin
+    /// or check tells of whatever stands in the way.
+    fn roll(&mut self) {
+        let LedgerFile { connection, generations, .. } = &mut self.file;
+        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        let _ = generations.roll(connection, clock::now().as_millisecond(), retention);
     }
 
     /// Writes the log back into the file and lets go of it.
@@ -166,6 +170,32 @@ impl Writer {
     fn failed(&self, error: &rusqlite::Error) -> LedgerError {
         LedgerError::unwritten(format!("{}: {error}", self.file.path.display()))
     }
+}
+
+/// Carries out one request: a begin's answer, and how many more rows there are.
+fn apply(
+    connection: &Connection,
+    generations: &Generations,
+    request: &Request,
+    scene: &Scene<'_>,
+) -> rusqlite::Result<(Option<Begun>, i64)> {
+    let key = request.op.key();
+    let written = rows::load(connection, rows::WRITTEN, key)?;
+    let new = i64::from(written.is_none());
+    let row = if written.is_some() { written } else { generations.find(connection, key)? };
+    let (begun, change) = request.op.apply(row.as_ref(), scene);
+    Ok(match change {
+        Change::Keep => (begun, 0),
+        Change::Put(row) => {
+            rows::put(connection, key, row)?;
+            (begun, new)
+        }
+        // Only an open attempt is ever deleted: it is in this table, and hides no elder.
+        Change::Delete => {
+            rows::delete(connection, key)?;
+            (begun, -1)
+        }
+    })
 }
 
 impl Batch {

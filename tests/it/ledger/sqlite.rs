@@ -5,6 +5,7 @@ use super::{
     conformance::{Fixture, conforms},
     intent, key,
 };
+use futures_util::future::join_all;
 use imin_customer_worker::ledger::{
     Begun, Finish,
     open::{LedgerUrl, OpenError, Options, open},
@@ -111,7 +112,7 @@ async fn it_commits_durably_and_together() {
         .await
         .expect("a ledger");
     let begins = (0..300).map(|_| worker.begin(intent(key())));
-    for begun in futures_util::future::join_all(begins).await {
+    for begun in join_all(begins).await {
         assert_eq!(begun.expect("an answer"), GO);
     }
     let commits = commits.load(Ordering::Relaxed);
@@ -151,15 +152,11 @@ async fn what_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_an_error_and_no_answer() {
+async fn a_damaged_page_is_refused() {
     let fixture = Sqlite::new().await;
     let worker = fixture.open().await;
-    let keys: Vec<_> = (0..500).map(|_| key()).collect();
-    let begins = keys.iter().map(|&key| worker.begin(intent(key)));
-    futures_util::future::join_all(begins)
-        .await
-        .into_iter()
-        .for_each(|begun| assert_eq!(begun.expect("row"), GO));
+    let begins = (0..500).map(|_| worker.begin(intent(key())));
+    join_all(begins).await.into_iter().for_each(|begun| assert_eq!(begun.expect("a row"), GO));
     worker.close().await.expect("closed");
     drop(worker);
     // Everything after the schema's page.
@@ -169,13 +166,18 @@ async fn a_damaged_page_is_an_error_and_no_answer() {
     let garbage = vec![0xa5; usize::try_from(length - 4096).expect("a small file")];
     file.write_all(&garbage).expect("damage");
     drop(file);
+    assert!(matches!(fixture.refused().await, OpenError::Corrupt { .. }));
+}
 
+#[tokio::test]
+async fn a_row_that_nobody_wrote_is_an_error_and_no_answer() {
+    let fixture = Sqlite::new().await;
     let worker = fixture.open().await;
-    for key in keys {
-        let error = worker.begin(intent(key)).await.expect_err("nobody knows");
-        assert!(error.to_string().contains("malformed"), "{error}");
-    }
-    worker.check().await.expect_err("not writable either");
+    let key = key();
+    worker.finish(key, Finish::Created(account("abc"))).await.expect("a record");
+    fixture.look().execute("UPDATE ledger SET identifier = NULL", []).expect("damage");
+    let error = worker.begin(intent(key)).await.expect_err("which account?");
+    assert!(error.to_string().contains("damaged"), "{error}");
 }
 
 #[tokio::test]
