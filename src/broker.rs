@@ -61,6 +61,8 @@ pub trait Source: Send {
     /// Stops the flow and hands over what had been fetched ahead, for the caller to release.
     /// The next `next` starts it again.
     fn pause(&mut self) -> BoxFuture<'_, Vec<Delivery>>;
+    /// One delivery, if the queue has one and the broker is there, without starting the flow.
+    fn one(&mut self) -> BoxFuture<'_, Option<Delivery>>;
     /// Writes the acknowledgements that wait and lets go of the connection. Bounded in time.
     fn close(&mut self) -> BoxFuture<'_, ()>;
 }

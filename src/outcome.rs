@@ -3,6 +3,7 @@
 //! Owns the classes of the answers, the closed sets of reasons and causes that labels and headers
 //! use, and `decide`. When a retry comes is `retry`'s; carrying it out is `pipeline`'s.
 
+use serde_json::json;
 use std::time::Duration;
 
 /// An account at imin.
@@ -313,5 +314,49 @@ impl NotDone {
             Self::Status(429) => Cause::RateLimited,
             Self::Status(_) => Cause::Unavailable,
         }
+    }
+}
+
+impl Answer {
+    /// The status and the detail for a dead letter: nothing of the customer.
+    pub fn detail(&self) -> (Option<u16>, serde_json::Value) {
+        match self {
+            Self::Created(_) => (None, json!({})),
+            Self::Unusable { status } | Self::Misconfigured { status } => (Some(*status), json!({})),
+            Self::Rejected { status, kind, description } => {
+                (Some(*status), json!({ "type": kind, "description": description }))
+            }
+            Self::NotDone { cause, .. } => (cause.status(), json!({ "cause": cause.cause().as_str() })),
+            Self::Ambiguous { cause } => (cause.status(), cause.detail()),
+        }
+    }
+}
+
+impl NotDone {
+    const fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Connect | Self::Dns | Self::Tls => None,
+        }
+    }
+}
+
+impl Ambiguity {
+    const fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Timeout | Self::Reset | Self::OpenAttempt => None,
+        }
+    }
+
+    /// The detail for a dead letter.
+    pub fn detail(self) -> serde_json::Value {
+        let how = match self {
+            Self::Status(_) => "status",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::OpenAttempt => "open_attempt",
+        };
+        json!({ "cause": "ambiguous", "ended": how })
     }
 }

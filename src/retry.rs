@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn intervals_double_and_are_bounded() {
-        let nominal: Vec<u64> = (1..=4).map(|n| u64::try_from(schedule().nominal(n).as_millis()).expect("small")).collect();
+        let nominal: Vec<u64> =
+            (1..=4).map(|n| u64::try_from(schedule().nominal(n).as_millis()).expect("small")).collect();
         assert_eq!(nominal, [500, 1000, 2000, 4000]);
         assert_eq!(schedule().nominal(u32::MAX), Duration::from_secs(300));
     }

@@ -105,7 +105,8 @@ impl<F: Future<Output = lapin::Result<Confirmation>> + Unpin> Confirms<F> {
 
     fn credit_returns(&mut self) {
         for index in 0..self.pending.len() {
-            let Some(Ok(Confirmation::Ack(carried) | Confirmation::Nack(carried))) = &mut self.pending[index].result
+            let Some(Ok(Confirmation::Ack(carried) | Confirmation::Nack(carried))) =
+                &mut self.pending[index].result
             else {
                 continue;
             };

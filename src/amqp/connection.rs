@@ -3,7 +3,11 @@
 //! Owns what all connections share. What is done on one is `source`'s and `publisher`'s.
 
 use crate::{NAME, VERSION};
-use lapin::{Connection, ConnectionProperties, tcp::{OwnedIdentity, OwnedTLSConfig}, uri::AMQPUri};
+use lapin::{
+    Connection, ConnectionProperties,
+    tcp::{OwnedIdentity, OwnedTLSConfig},
+    uri::AMQPUri,
+};
 use std::{path::Path, time::Duration};
 
 /// How long a connection may take to come up.
@@ -77,7 +81,8 @@ impl Endpoint {
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("{NAME} {VERSION} {purpose}").into());
         let runtime = lapin::runtime::default_runtime().map_err(|error| error.to_string())?;
-        let connecting = Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime);
+        let connecting =
+            Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(error.to_string()),

@@ -21,7 +21,10 @@ use futures_util::{
 };
 use lapin::{
     Channel, Connection, Consumer,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions},
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions,
+        QueueDeclareOptions,
+    },
     types::{FieldTable, ShortString},
 };
 use std::{sync::Arc, time::Duration};
@@ -203,6 +206,28 @@ impl Source for AmqpSource {
         .boxed()
     }
 
+    fn one(&mut self) -> BoxFuture<'_, Option<Delivery>> {
+        async move {
+            let Some(session) = &mut self.session else {
+                // It starts a consumer too, which the caller's next `pause` stops.
+                let _ = self.try_connect().await;
+                return None;
+            };
+            match timeout(ANSWER, session.get(&self.settings.queue)).await {
+                Ok(Ok(delivery)) => delivery,
+                Ok(Err(error)) => {
+                    self.down(error.to_string());
+                    None
+                }
+                Err(_) => {
+                    self.down("the broker did not answer basic.get in time".into());
+                    None
+                }
+            }
+        }
+        .boxed()
+    }
+
     fn close(&mut self) -> BoxFuture<'_, ()> {
         AmqpSource::close(self).boxed()
     }
@@ -212,8 +237,9 @@ impl Session {
     async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Failure> {
         let connection = endpoint.connect("consumer").await.map_err(Failure::Connection)?;
         let opened = timeout(ANSWER * 3, Self::build(&connection, settings)).await;
-        let (channel, consumer, monitor) = opened
-            .unwrap_or_else(|_| Err(Failure::Connection("the broker did not open the consumer in time".into())))?;
+        let (channel, consumer, monitor) = opened.unwrap_or_else(|_| {
+            Err(Failure::Connection("the broker did not open the consumer in time".into()))
+        })?;
         let lost = CancellationToken::new();
         let (settled, receiver) = mpsc::unbounded_channel();
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
@@ -222,7 +248,10 @@ impl Session {
         Ok(Self { connection, channel, consumer: Some(consumer), settled, acks, lost, _ends: ends })
     }
 
-    async fn build(connection: &Connection, settings: &Settings) -> Result<(Channel, Consumer, Channel), Failure> {
+    async fn build(
+        connection: &Connection,
+        settings: &Settings,
+    ) -> Result<(Channel, Consumer, Channel), Failure> {
         let broken = |error: lapin::Error| Failure::Connection(error.to_string());
         // A refused declaration closes its channel, so the topology has one of its own.
         let topology = connection.create_channel().await.map_err(broken)?;
@@ -269,6 +298,11 @@ impl Session {
         Ok(fetched)
     }
 
+    async fn get(&mut self, queue: &str) -> lapin::Result<Option<Delivery>> {
+        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?;
+        Ok(got.map(|message| self.wrap(message.delivery)))
+    }
+
     fn wrap(&self, delivery: lapin::message::Delivery) -> Delivery {
         let handle =
             Handle { tag: delivery.delivery_tag, settled: self.settled.clone(), lost: self.lost.clone() };
@@ -289,7 +323,11 @@ async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
 }
 
 /// Writes acknowledgements in batches until every handle is gone or the channel fails.
-async fn acknowledge(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settled>, lost: CancellationToken) {
+async fn acknowledge(
+    channel: Channel,
+    mut settled: mpsc::UnboundedReceiver<Settled>,
+    lost: CancellationToken,
+) {
     let mut acks = Acks::default();
     let mut due = Instant::now();
     loop {

@@ -80,7 +80,9 @@ pub enum TopologyError {
     #[error("{0}. Declare it (`imin-customer-worker topology print` says how), or run with TOPOLOGY=apply")]
     Missing(String),
     /// The user may not.
-    #[error("{0}. Grant the broker's user that right, or declare the topology yourself and run with TOPOLOGY=verify")]
+    #[error(
+        "{0}. Grant the broker's user that right, or declare the topology yourself and run with TOPOLOGY=verify"
+    )]
     Refused(String),
     /// The connection broke: not a finding about the topology.
     #[error("the topology could not be checked: {0}")]
@@ -189,7 +191,10 @@ fn work_queue(names: &Names, delivery_limit: Option<u32>) -> Queue {
 }
 
 fn dead_queue(names: &Names) -> Queue {
-    Queue { name: names.dead_queue.clone(), arguments: vec![("x-delivery-limit", json!(UNLIMITED_DELIVERIES))] }
+    Queue {
+        name: names.dead_queue.clone(),
+        arguments: vec![("x-delivery-limit", json!(UNLIMITED_DELIVERIES))],
+    }
 }
 
 fn unrouted_queue(names: &Names) -> Queue {
@@ -234,7 +239,10 @@ impl Queue {
 
     async fn declare(&self, channel: &Channel, passive: bool) -> lapin::Result<()> {
         let options = QueueDeclareOptions { passive, durable: true, ..Default::default() };
-        channel.queue_declare(self.name.as_str().into(), options, table(&self.all_arguments())).await.map(drop)
+        channel
+            .queue_declare(self.name.as_str().into(), options, table(&self.all_arguments()))
+            .await
+            .map(drop)
     }
 }
 
@@ -283,7 +291,13 @@ fn differs(text: &str) -> Option<TopologyError> {
     let (what, rest) = rest.split_once(": received ")?;
     let (wanted, current) = rest.split_once(" but current is ")?;
     let plain = |value: &str| {
-        value.trim_start_matches("the value ").split(" of type ").next().unwrap_or(value).trim_matches('\'').to_owned()
+        value
+            .trim_start_matches("the value ")
+            .split(" of type ")
+            .next()
+            .unwrap_or(value)
+            .trim_matches('\'')
+            .to_owned()
     };
     Some(TopologyError::Differs {
         what: what.to_owned(),
@@ -302,7 +316,9 @@ mod tests {
         let text = "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'customers.create' in vhost '/': \
                     received the value '100' of type 'long' but current is the value '20' of type 'long'";
         let error = differs(text).expect("RabbitMQ's words are understood").to_string();
-        for part in ["queue 'customers.create' in vhost '/'", "x-delivery-limit = 20", "wants 100", "TOPOLOGY=verify"] {
+        for part in
+            ["queue 'customers.create' in vhost '/'", "x-delivery-limit = 20", "wants 100", "TOPOLOGY=verify"]
+        {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
     }
