@@ -148,14 +148,19 @@ impl Gate {
             under_way: 0,
             candidate: false,
         };
-        let view = watch::Sender::new(inner.view());
-        Arc::new(Self {
-            settings,
-            inner: Mutex::new(inner),
-            place: Notify::new(),
-            changed: Notify::new(),
-            view,
-        })
+        let (flow, view) = (watch::Sender::new(inner.flow()), watch::Sender::new(inner.view()));
+        let (place, changed) = (Notify::new(), Notify::new());
+        Arc::new(Self { settings, inner: Mutex::new(inner), place, changed, flow, view })
+    }
+
+    /// Whether messages are taken, now and at every change.
+    pub fn flow(&self) -> watch::Receiver<Flow> {
+        self.flow.subscribe()
+    }
+
+    /// The most calls at a time now.
+    pub fn limit(&self) -> usize {
+        self.lock().limit.get()
     }
 
     /// What the gate looks like, now and at every change.

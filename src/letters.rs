@@ -38,7 +38,8 @@ pub const RESOLUTION_ID: &str = "resolution-id";
 pub const RESOLUTION_IDENTIFIER: &str = "resolution-identifier";
 
 /// Headers that say how far a message got; a dead letter says it in `failure-*` instead.
-const TRAVELLING: [&str; 6] = [ATTEMPTS, FAILURES, NOT_BEFORE, RESOLUTION, RESOLUTION_ID, RESOLUTION_IDENTIFIER];
+const TRAVELLING: [&str; 6] =
+    [ATTEMPTS, FAILURES, NOT_BEFORE, RESOLUTION, RESOLUTION_ID, RESOLUTION_IDENTIFIER];
 /// Headers that the broker writes and acts upon: on RabbitMQ before 4.0 a client's own `x-death` makes
 /// it see a cycle and drop the message, and `CC` routes a copy.
 const BROKERS: [&str; 9] = [
@@ -135,10 +136,10 @@ struct CreatedEvent<'a> {
     specversion: &'static str,
     r#type: &'static str,
     source: &'static str,
-    id: EventKeyText,
+    id: Text<EventKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
-    time: Timestamp,
+    time: Text<Timestamp>,
     datacontenttype: &'static str,
     causationid: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,23 +162,30 @@ struct CreatedData<'a> {
     identifier: &'a str,
 }
 
-struct EventKeyText(EventKey);
+/// Whatever is written as it is displayed.
+struct Text<T>(T);
 
-impl Serialize for EventKeyText {
+impl<T: std::fmt::Display> Serialize for Text<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
 /// The event that carries the identifier.
-pub fn created(names: &Names, event: &Event, message: &Message, recorded: &Recorded, now: Timestamp) -> Publication {
+pub fn created(
+    names: &Names,
+    event: &Event,
+    message: &Message,
+    recorded: &Recorded,
+    now: Timestamp,
+) -> Publication {
     let body = CreatedEvent {
         specversion: "1.0",
         r#type: "CustomerAccountCreated",
         source: "/imin-customer-worker",
-        id: EventKeyText(event.key),
+        id: Text(event.key),
         subject: event.subject.as_deref(),
-        time: now,
+        time: Text(now),
         datacontenttype: "application/json",
         causationid: &event.id,
         traceparent: event.trace.parent.as_deref(),
@@ -367,7 +375,9 @@ fn size(value: &Value) -> usize {
         Value::LongString(text) => text.as_bytes().len(),
         Value::ByteArray(bytes) => bytes.as_slice().len(),
         Value::FieldArray(values) => values.as_slice().iter().map(size).sum(),
-        Value::FieldTable(table) => table.inner().iter().map(|(name, value)| name.as_str().len() + size(value)).sum(),
+        Value::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| name.as_str().len() + size(value)).sum()
+        }
         _ => 0,
     }
 }

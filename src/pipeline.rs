@@ -10,7 +10,7 @@ use crate::{
     clock,
     event::{self, Event, EventKey},
     failpoint::kill_point,
-    gate::{Gate, Paused, Pause, Place},
+    gate::{Gate, Pause, Paused, Place},
     imin::{self, Accounts, Create},
     ledger::{Begun, Finish, Intent, Ledger, Recorded},
     letters::{self, Failure, Resolution, Travel},
@@ -467,7 +467,11 @@ impl Journey<'_> {
         }
         let names = &self.pipeline.settings.names;
         let publication = letters::put_back(names, self.message, &self.travel, Some(wait));
-        Step::End(Verdict { disposition: Disposition::Release, publication: Some(publication), records: false })
+        Step::End(Verdict {
+            disposition: Disposition::Release,
+            publication: Some(publication),
+            records: false,
+        })
     }
 
     /// Gives the message back, with no attempt spent.
@@ -484,6 +488,8 @@ fn finish(answer: &Answer) -> Finish {
         Answer::Created(account) => Finish::Created(account.clone()),
         Answer::Unusable { .. } => Finish::Unusable,
         Answer::Ambiguous { .. } => Finish::Unknown,
-        Answer::Rejected { .. } | Answer::NotDone { .. } | Answer::Misconfigured { .. } => Finish::NothingMade,
+        Answer::Rejected { .. } | Answer::NotDone { .. } | Answer::Misconfigured { .. } => {
+            Finish::NothingMade
+        }
     }
 }

@@ -22,8 +22,8 @@ use futures_util::{
 use lapin::{
     Channel, Connection, Consumer,
     options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions,
-        QueueDeclareOptions,
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
+        BasicQosOptions, QueueDeclareOptions,
     },
     types::{FieldTable, ShortString},
 };

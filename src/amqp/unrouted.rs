@@ -52,7 +52,9 @@ async fn tap(connection: &lapin::Connection, exchange: &str) -> lapin::Result<la
     let name: ShortString = format!("{exchange}.tap.{}", uuid::Uuid::new_v4()).as_str().into();
     let queue = channel.queue_declare(name, options, FieldTable::default()).await?;
     let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
-    channel.queue_bind(queue.name().clone(), exchange.into(), ShortString::default(), bind, none.clone()).await?;
+    channel
+        .queue_bind(queue.name().clone(), exchange.into(), ShortString::default(), bind, none.clone())
+        .await?;
     let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
     channel.basic_consume(queue.name().clone(), ShortString::default(), options, none).await
 }
