@@ -27,8 +27,3 @@ pub trait Accounts: Send + Sync {
     /// Calls once, bounded in time. Dropping the future abandons a call whose outcome is then unknown.
     fn create(&self, request: Create) -> BoxFuture<'_, Answer>;
 }
-
-/// TEMP
-pub fn status_label(_a: &crate::outcome::Answer) -> std::borrow::Cow<'static, str> {
-    "x".into()
-}

@@ -37,6 +37,9 @@ pub const RESOLUTION_ID: &str = "resolution-id";
 /// The identifier that the operator found at imin.
 pub const RESOLUTION_IDENTIFIER: &str = "resolution-identifier";
 
+/// The header of an outgoing event that tells this worker's from another's.
+pub const INSTANCE: &str = "worker-instance";
+
 /// Headers that say how far a message got; a dead letter says it in `failure-*` instead.
 const TRAVELLING: [&str; 6] =
     [ATTEMPTS, FAILURES, NOT_BEFORE, RESOLUTION, RESOLUTION_ID, RESOLUTION_IDENTIFIER];
@@ -174,6 +177,7 @@ impl<T: std::fmt::Display> Serialize for Text<T> {
 /// The event that carries the identifier.
 pub fn created(
     names: &Names,
+    instance: &str,
     event: &Event,
     message: &Message,
     recorded: &Recorded,
@@ -206,12 +210,10 @@ pub fn created(
         .with_message_id(event.key.to_string().into())
         .with_type("CustomerAccountCreated".into())
         .with_app_id(NAME.into())
+        .with_headers(event_headers(event, instance))
         .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
     if let Some(correlation) = message.properties.correlation_id() {
         properties = properties.with_correlation_id(correlation.clone());
-    }
-    if let Some(headers) = trace_headers(event) {
-        properties = properties.with_headers(headers);
     }
     Publication {
         exchange: names.events_exchange.as_str().into(),
@@ -221,13 +223,16 @@ pub fn created(
     }
 }
 
-fn trace_headers(event: &Event) -> Option<Headers> {
+fn event_headers(event: &Event, instance: &str) -> Headers {
     let mut headers = Headers::default();
-    headers.insert("traceparent".into(), long(event.trace.parent.as_deref()?));
+    headers.insert(INSTANCE.into(), long(instance));
+    if let Some(parent) = &event.trace.parent {
+        headers.insert("traceparent".into(), long(parent));
+    }
     if let Some(state) = &event.trace.state {
         headers.insert("tracestate".into(), long(state));
     }
-    Some(headers)
+    headers
 }
 
 /// The dead letter: the body as it came, and why it is here.

@@ -38,6 +38,8 @@ const HELD_FIRST: Duration = Duration::from_millis(20);
 pub struct Settings {
     /// Names on the broker.
     pub names: Names,
+    /// This worker's mark on its events.
+    pub instance: String,
     /// When to give up.
     pub policy: Policy,
     /// When to try again.
@@ -417,8 +419,8 @@ impl Journey<'_> {
     }
 
     fn publish(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
-        let names = &self.pipeline.settings.names;
-        let publication = letters::created(names, self.event, self.message, recorded, clock::now());
+        let Settings { names, instance, .. } = &self.pipeline.settings;
+        let publication = letters::created(names, instance, self.event, self.message, recorded, clock::now());
         Verdict { disposition, publication: Some(publication), records: true }
     }
 

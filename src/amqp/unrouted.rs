@@ -5,7 +5,7 @@
 //! It counts and keeps nothing; what it misses while it reconnects is still in the durable queue.
 
 use super::{Endpoint, connection::Reconnect};
-use crate::message::text;
+use crate::{letters::INSTANCE, message::text};
 use futures_util::StreamExt;
 use lapin::{
     message::Delivery,
@@ -13,9 +13,6 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use tracing::debug;
-
-/// The header that tells this worker's events from another's.
-pub const INSTANCE: &str = "worker-instance";
 
 /// Listens for ever, and calls `count` for every event of `instance` that came to nobody.
 pub async fn listen(endpoint: Endpoint, exchange: String, instance: String, count: impl Fn() + Send + Sync) {
