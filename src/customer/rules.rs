@@ -25,13 +25,11 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The fields of a node, if it is an object; a problem, if not.
     pub(super) fn of(node: &'a Node<'a>, at: Path<'a>, problems: &'a mut Problems) -> Option<Self> {
-        match node {
-            Node::Object(object) => Some(Self { object, at, problems }),
-            _ => {
-                problems.body(&at, "must be an object");
-                None
-            }
-        }
+        let Node::Object(object) = node else {
+            problems.body(&at, "must be an object");
+            return None;
+        };
+        Some(Self { object, at, problems })
     }
 
     /// Checks a field that may be left out and has one value only; true where it is left out.

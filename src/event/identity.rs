@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use uuid::Uuid;
 
-/// The namespace of the keys: the UUIDv5 of `urn:imin-customer-worker:event` in the namespace of
+/// The namespace of the keys: the version 5 UUID of `urn:imin-customer-worker:event` in the namespace of
 /// URLs (RFC 9562).
 const NAMESPACE: Uuid = Uuid::from_u128(0x07e6_aebf_b6bf_5090_801e_1dae_003e_9a27);
 
@@ -23,7 +23,7 @@ pub(super) fn of(envelope: &Envelope<'_>, message: &Message) -> (EventKey, Strin
     (key(None, &id), id)
 }
 
-/// The UUIDv5 of the JSON array `["source","id"]`, or `[null,"id"]`: JSON, so that no two pairs
+/// The version 5 UUID of the JSON array `["source","id"]`, or `[null,"id"]`: JSON, so that no two pairs
 /// are written alike, wherever a source ends and an id begins.
 fn key(source: Option<&str>, id: &str) -> EventKey {
     let name = serde_json::json!([source, id]).to_string();

@@ -133,8 +133,8 @@ fn every_attribute_has_its_rule() {
             ("id", "\"i\""),
         ];
         let members = others.into_iter().filter(|(other, _)| *other != name).chain(given);
-        let members: String = members.map(|(name, value)| format!("\"{name}\":{value},")).collect();
-        let found = invalid(&structured(format!("{{{members}\"data\":{EXAMPLE}}}")));
+        let members: Vec<_> = members.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let found = invalid(&structured(format!("{{{},\"data\":{EXAMPLE}}}", members.join(","))));
         assert_eq!(found, [Problem::body(format!("/{name}"), rule)]);
     }
 }

@@ -65,7 +65,7 @@ fn ten_thousand_headers_change_nothing() {
 
 #[test]
 fn a_flood_of_problems_is_cut_to_what_a_header_can_hold() {
-    let body = format!("[{}]", ["{\"id\":1,\"id\":2}"; 50_000].join(","));
+    let body = format!("[{}]", vec!["{\"id\":1,\"id\":2}"; 50_000].join(","));
     let found = invalid(&plain(body));
     assert_eq!(found.len(), MAX_PROBLEMS);
     // 50,000 repeated names and a top that is no object, less the 99 that stand before.

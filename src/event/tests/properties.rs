@@ -133,6 +133,13 @@ fn any_properties() -> impl Strategy<Value = Properties> {
         })
 }
 
+/// The text with repeated, undocumented names behind one of its braces.
+fn repeated(text: &[u8], at: prop::sample::Index) -> Vec<u8> {
+    let braces: Vec<usize> = (0..text.len()).filter(|at| text[*at] == b'{').collect();
+    let (before, after) = text.split_at(braces[at.index(braces.len())] + 1);
+    [before, br#""QZX":{"QZX":[{"email":1,"email":2}]},"QZX":0,"#, after].concat()
+}
+
 /// Bodies from nonsense to nearly right.
 fn any_body() -> impl Strategy<Value = Vec<u8>> {
     let event = (damaged(), any_object(any_value())).prop_map(|(data, more)| {
@@ -151,6 +158,7 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
     let whole = prop_oneof![event, data, encoded];
     prop_oneof![
         3 => whole.clone(),
+        1 => (whole.clone(), any::<prop::sample::Index>()).prop_map(|(body, at)| repeated(&body, at)),
         1 => (whole, any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)).prop_map(|(mut body, at, bytes)| {
             let at = at.index(body.len());
             body.splice(at..(at + bytes.len() / 2).min(body.len()), bytes);
