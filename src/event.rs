@@ -29,7 +29,7 @@ pub use body::MAX_BODY;
 /// The `type` that every event in must have, whichever way it is written.
 pub const CREATE_CUSTOMER: &str = "CreateCustomer";
 
-/// The identity of an event, a UUIDv5 of its source and id: the ledger's key, the `Idempotency-Key`
+/// The identity of an event, a version 5 UUID of its source and id: the ledger's key, the `Idempotency-Key`
 /// of every call for it, the id of the event that goes out, and the only name of it in a log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey(pub Uuid);

@@ -12,6 +12,9 @@ use jiff::civil::Date;
 /// What a rule says of a value: nothing, or what it must be.
 pub(super) type Verdict = Result<(), &'static str>;
 
+/// A null breaks the rule of every optional field, and there is a better way out than that rule's.
+const NO_NULL: &str = "must not be null: leave the property out instead";
+
 /// An object under check, with its place and the problems found so far.
 pub(super) struct Fields<'a> {
     object: &'a Object<'a>,
@@ -22,13 +25,11 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The fields of a node, if it is an object; a problem, if not.
     pub(super) fn of(node: &'a Node<'a>, at: Path<'a>, problems: &'a mut Problems) -> Option<Self> {
-        match node {
-            Node::Object(object) => Some(Self { object, at, problems }),
-            other => {
-                problems.body(&at, refuse(other, "must be an object"));
-                None
-            }
-        }
+        let Node::Object(object) = node else {
+            problems.body(&at, "must be an object");
+            return None;
+        };
+        Some(Self { object, at, problems })
     }
 
     /// Checks a field that may be left out and has one value only; true where it is left out.
@@ -48,22 +49,23 @@ impl<'a> Fields<'a> {
 
     /// Checks a field that may be left out.
     pub(super) fn optional(&mut self, name: &str, rule: impl FnOnce(&Node<'_>) -> Verdict) {
-        self.check(name, |node| rule(node).map_err(|words| refuse(node, words)), None);
+        self.check(name, |node| if *node == Node::Null { Err(NO_NULL) } else { rule(node) }, None);
     }
 
     /// Checks an object that must be there.
     pub(super) fn required_object(&mut self, name: &str, fields: impl FnOnce(&mut Fields<'_>)) {
         match self.object.get(name) {
             None => self.problems.body(&self.at.name(name), "is required"),
-            Some(Node::Null) => self.problems.body(&self.at.name(name), "must be an object"),
             Some(node) => self.enter(name, node, fields),
         }
     }
 
     /// Checks an object that may be left out.
     pub(super) fn optional_object(&mut self, name: &str, fields: impl FnOnce(&mut Fields<'_>)) {
-        if let Some(node) = self.object.get(name) {
-            self.enter(name, node, fields);
+        match self.object.get(name) {
+            None => {}
+            Some(Node::Null) => self.problems.body(&self.at.name(name), NO_NULL),
+            Some(node) => self.enter(name, node, fields),
         }
     }
 
@@ -81,14 +83,6 @@ impl<'a> Fields<'a> {
         if let Some(words) = broken {
             self.problems.body(&self.at.name(name), words);
         }
-    }
-}
-
-/// A null breaks every rule of an optional field, and the way out is another one.
-fn refuse(node: &Node<'_>, words: &'static str) -> &'static str {
-    match node {
-        Node::Null => "must not be null: leave the property out instead",
-        _ => words,
     }
 }
 

@@ -36,13 +36,11 @@ pub(super) fn utf8<'a>(bytes: &'a [u8], at: &Path<'_>, problems: &mut Problems) 
         problems.body(at, "must not start with a byte order mark");
         return None;
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(_) => {
-            problems.body(at, "must be UTF-8");
-            None
-        }
+    let text = std::str::from_utf8(bytes).ok();
+    if text.is_none() {
+        problems.body(at, "must be UTF-8");
     }
+    text
 }
 
 /// The JSON of a text that lies at `at`, its names checked.

@@ -58,13 +58,11 @@ fn structured(
         let missing = customer::check(node, &at, today, problems);
         return Some((member_bytes(message, text)?, missing));
     }
-    match encoded {
-        Some(node) => base64(node, today, problems),
-        None => {
-            problems.body(&at, "is required");
-            None
-        }
-    }
+    let Some(node) = encoded else {
+        problems.body(&at, "is required");
+        return None;
+    };
+    base64(node, today, problems)
 }
 
 /// Finds the bytes of `data` by a second, skipping pass.

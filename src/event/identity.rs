@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use uuid::Uuid;
 
-/// The namespace of the keys: the UUIDv5 of `urn:imin-customer-worker:event` in the namespace of
+/// The namespace of the keys: the version 5 UUID of `urn:imin-customer-worker:event` in the namespace of
 /// URLs (RFC 9562).
 const NAMESPACE: Uuid = Uuid::from_u128(0x07e6_aebf_b6bf_5090_801e_1dae_003e_9a27);
 
@@ -23,7 +23,7 @@ pub(super) fn of(envelope: &Envelope<'_>, message: &Message) -> (EventKey, Strin
     (key(None, &id), id)
 }
 
-/// The UUIDv5 of the JSON array `["source","id"]`, or `[null,"id"]`: JSON, so that no two pairs
+/// The version 5 UUID of the JSON array `["source","id"]`, or `[null,"id"]`: JSON, so that no two pairs
 /// are written alike, wherever a source ends and an id begins.
 fn key(source: Option<&str>, id: &str) -> EventKey {
     let name = serde_json::json!([source, id]).to_string();
@@ -50,8 +50,9 @@ mod tests {
 
     #[test]
     fn keys_are_what_every_ledger_on_disk_holds() {
-        assert_eq!(key(Some("/signup"), "1").to_string(), "");
-        assert_eq!(key(None, "1").to_string(), "");
+        // Computed with another implementation: Python's `uuid.uuid5`.
+        assert_eq!(key(Some("/signup"), "1").to_string(), "15855196-ff0d-53b7-b503-415c48d1ba7d");
+        assert_eq!(key(None, "1").to_string(), "e9a337bd-6968-575f-b782-e08b668dcfeb");
     }
 
     #[test]

@@ -55,11 +55,13 @@ pub enum Path<'a> {
 
 impl<'a> Path<'a> {
     /// The property `name` of this place.
+    #[must_use]
     pub fn name(&'a self, name: &'a str) -> Self {
         Self::Name(self, name)
     }
 
     /// The element `index` of this place.
+    #[must_use]
     pub fn index(&'a self, index: usize) -> Self {
         Self::Index(self, index)
     }
