@@ -30,6 +30,7 @@ pub mod outcome;
 pub mod pipeline;
 pub mod problem;
 pub mod retry;
+pub mod sandbox;
 pub mod shutdown;
 pub mod telemetry;
 pub mod worker;

@@ -101,7 +101,6 @@ fn rejected(status: u16, body: Option<&[u8]>, request: &[u8]) -> Answer {
 /// must not turn every `IncompleteCustomerDetailsError` into dots.
 fn known(kind: &str) -> Option<String> {
     const KNOWN: [&str; 13] = [
-        "ConflictError",
         "GoneError",
         "IncompleteCustomerDetailsError",
         "InternalApplicationError",
@@ -113,6 +112,7 @@ fn known(kind: &str) -> Option<String> {
         "OpenBookingError",
         "TooManyRequestsError",
         "UnauthenticatedError",
+        "UnknownOrIncorrectEndpointError",
         "UpdateFailedError",
     ];
     KNOWN.contains(&kind).then(|| kind.to_owned())
