@@ -35,6 +35,7 @@ pub mod pace;
 pub mod pipeline;
 pub mod problem;
 pub mod retry;
+pub mod sandbox;
 pub mod shutdown;
 pub mod telemetry;
 pub mod worker;
