@@ -1,2 +1,3 @@
 //! Integration tests of the real binary.
-fn main() {}
+mod ledger;
+mod support;

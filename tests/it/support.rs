@@ -1,0 +1,3 @@
+//! What tests stand on: servers of their own.
+
+pub mod postgres;
