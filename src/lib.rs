@@ -3,7 +3,7 @@
 //! ```text
 //! pure      json problem event customer outcome retry message clock
 //! ports     imin ledger broker            (traits and their own types)
-//! rooms     gate pipeline worker dead_letters metrics shutdown telemetry admin
+//! rooms     gate pipeline worker dead_letters health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
 //! edge      config app cli                (`app` alone names concrete adapters)
 //! ```
@@ -23,6 +23,7 @@ pub mod customer;
 pub mod event;
 pub mod failpoint;
 pub mod gate;
+pub mod health;
 pub mod imin;
 pub mod json;
 pub mod ledger;
