@@ -1,2 +1,5 @@
-//! Integration tests of the real binary.
-fn main() {}
+//! Integration tests: the real binary, a real broker, the sandbox. One binary, so that all tests
+//! share one broker.
+
+mod private_broker;
+mod support;
