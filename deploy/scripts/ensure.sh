@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds what a task of this repository needs, and installs with apt-get what is missing.
 #
-#   deploy/scripts/ensure.sh demo|test|lint
+#   deploy/scripts/ensure.sh build|demo|test|lint
 #
 # Takes Rust, git, bash and make as given. Installs only what is missing, as root or through sudo;
 # where neither can be had, says what to install and exits 1. Debian starts and enables a service as
@@ -26,9 +26,12 @@ has_any() {
 # broker that was installed in another way.
 missing_for() {
     case $1 in
-        demo)
-            # The C code in SQLite, ring and mimalloc.
+        build)
+            # A linker, and a compiler for the C code in SQLite, ring and mimalloc.
             command -v cc >/dev/null && has_any /usr/include/stdio.h || echo gcc libc6-dev
+            ;;
+        demo)
+            missing_for build
             [ -x "${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}/rabbitmq-server" ] || echo rabbitmq-server
             ;;
         test)
@@ -39,11 +42,11 @@ missing_for() {
             command -v promtool >/dev/null || echo prometheus
             ;;
         lint)
-            command -v cc >/dev/null && has_any /usr/include/stdio.h || echo gcc libc6-dev
+            missing_for build
             command -v shellcheck >/dev/null || echo shellcheck
             ;;
         *)
-            say "unknown task: $1 (demo, test and lint are known)"
+            say "unknown task: $1 (build, demo, test and lint are known)"
             exit 64
             ;;
     esac
