@@ -42,7 +42,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
     let admin = admin::bind(config.admin_addr).await?;
-    let serving = tokio::spawn(admin::serve(admin, Arc::clone(&metrics), readiness.clone(), shutdown.abort.clone()));
+    let serving =
+        tokio::spawn(admin::serve(admin, readiness.clone(), (*metrics).clone(), shutdown.abort.clone()));
     let worked = work(&config, &shutdown, &metrics, &readiness).await;
     shutdown.abort.cancel();
     let _ = serving.await;
@@ -64,8 +65,11 @@ async fn work(
     let (key, _watching_key) = key::watch(&config.imin, Arc::clone(&gate))?;
     let accounts = Imin::new(&imin_settings(config), key)?;
     let links = Links::new(Arc::clone(&gate), Arc::clone(metrics), readiness.clone());
-    let publisher =
-        AmqpPublisher::start(endpoint.clone(), config.broker.confirm_timeout, links.observer(Side::Publisher));
+    let publisher = AmqpPublisher::start(
+        endpoint.clone(),
+        config.broker.confirm_timeout,
+        links.observer(Side::Publisher),
+    );
     let _watching = watchers::spawn(&gate, &ledger, metrics, readiness);
     let pipeline = Arc::new(Pipeline {
         accounts: Arc::new(accounts),

@@ -12,7 +12,10 @@ use tracing::{info, warn};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The key, now and at every change of its file; a change lets a paused worker try imin at once.
-pub fn watch(imin: &config::Imin, gate: Arc<Gate>) -> anyhow::Result<(watch::Receiver<ApiKey>, Option<Stop>)> {
+pub(super) fn watch(
+    imin: &config::Imin,
+    gate: Arc<Gate>,
+) -> anyhow::Result<(watch::Receiver<ApiKey>, Option<Stop>)> {
     let key = ApiKey::new(imin.api_key.expose()).context("IMIN_API_KEY")?;
     let (sender, receiver) = watch::channel(key);
     let watching = imin.api_key_file.clone().map(|file| {
@@ -37,7 +40,9 @@ async fn follow(file: PathBuf, mut last: String, sender: watch::Sender<ApiKey>, 
                 sender.send_replace(key);
                 gate.probe_now();
             }
-            Err(error) => warn!(%error, "IMIN_API_KEY_FILE has changed, but holds no usable key; keeping the old one"),
+            Err(error) => {
+                warn!(%error, "IMIN_API_KEY_FILE has changed, but holds no usable key; keeping the old one")
+            }
         }
     }
 }

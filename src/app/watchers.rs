@@ -8,9 +8,7 @@ use crate::{
     metrics::Metrics,
 };
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{task::JoinHandle, time::sleep};
@@ -20,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
 
 /// Ends a task when it is dropped.
-pub struct Stop(Vec<JoinHandle<()>>);
+pub(super) struct Stop(Vec<JoinHandle<()>>);
 
 impl Stop {
     /// Ends this task when dropped.
-    pub fn on_drop(task: JoinHandle<()>) -> Self {
+    pub(super) fn on_drop(task: JoinHandle<()>) -> Self {
         Self(vec![task])
     }
 }
@@ -37,7 +35,7 @@ impl Drop for Stop {
 
 /// The two connections that the worker cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(super) enum Side {
     /// Deliveries and acks.
     Consumer,
     /// Events and dead letters.
@@ -45,7 +43,7 @@ pub enum Side {
 }
 
 /// The state of both connections.
-pub struct Links {
+pub(super) struct Links {
     gate: Arc<Gate>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -62,12 +60,12 @@ enum State {
 
 impl Links {
     /// Both are not there yet.
-    pub fn new(gate: Arc<Gate>, metrics: Arc<Metrics>, readiness: Readiness) -> Arc<Self> {
+    pub(super) fn new(gate: Arc<Gate>, metrics: Arc<Metrics>, readiness: Readiness) -> Arc<Self> {
         Arc::new(Self { gate, metrics, readiness, states: Mutex::new([State::New, State::New]) })
     }
 
     /// Who one of the connections reports to.
-    pub fn observer(self: &Arc<Self>, side: Side) -> Observer {
+    pub(super) fn observer(self: &Arc<Self>, side: Side) -> Observer {
         let links = Arc::clone(self);
         Arc::new(move |link| links.report(side, link))
     }
@@ -105,7 +103,12 @@ impl Links {
 }
 
 /// Starts the watchers of gate and ledger.
-pub fn spawn(gate: &Arc<Gate>, ledger: &Arc<dyn Ledger>, metrics: &Arc<Metrics>, readiness: &Readiness) -> Stop {
+pub(super) fn spawn(
+    gate: &Arc<Gate>,
+    ledger: &Arc<dyn Ledger>,
+    metrics: &Arc<Metrics>,
+    readiness: &Readiness,
+) -> Stop {
     let showing = show_gate(Arc::clone(gate), Arc::clone(metrics), readiness.clone());
     let mending = mend_ledger(Arc::clone(gate), Arc::clone(ledger));
     Stop(vec![tokio::spawn(showing), tokio::spawn(mending)])
@@ -164,7 +167,7 @@ async fn mend_ledger(gate: Arc<Gate>, ledger: Arc<dyn Ledger>) {
 }
 
 /// Says "not ready" as soon as the worker drains.
-pub fn tell_stopping(readiness: Readiness, drain: CancellationToken) -> JoinHandle<()> {
+pub(super) fn tell_stopping(readiness: Readiness, drain: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         drain.cancelled().await;
         readiness.set(Cause::Stopping, "the worker has been told to stop");

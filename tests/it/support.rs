@@ -1,3 +1,4 @@
-//! What tests stand on: servers of their own.
+//! What the tests stand on: real outside systems, started for them and gone with them.
 
-pub mod postgres;
+pub(crate) mod broker;
+pub(crate) mod postgres;
