@@ -42,6 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
     let admin = admin::bind(config.admin_addr).await?;
+    info!(addr = %admin.local_addr()?, "admin endpoints");
     let serving =
         tokio::spawn(admin::serve(admin, readiness.clone(), (*metrics).clone(), shutdown.abort.clone()));
     let worked = work(&config, &shutdown, &metrics, &readiness).await;

@@ -2,5 +2,6 @@
 //! share one broker.
 
 mod ledger;
+mod main_job;
 mod private_broker;
 mod support;
