@@ -30,9 +30,11 @@ use tokio::{
 use watch::{End, Watch};
 
 /// After this long without any news the demo has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often the worker is asked how far it is.
 const GLANCE: Duration = Duration::from_millis(250);
+/// How long it must be quiet after the last end: nothing may come out twice.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Sends the demo's signups and keeps the books.
 #[derive(Parser)]
@@ -67,10 +69,8 @@ async fn main() -> Result<ExitCode> {
     write(&file, signups.iter().chain(repeats))?;
     say(&format!("{} signups, and {repeated} of them once more", signups.len()));
 
-    let (sent, ends) =
-        tokio::join!(send(&arguments.worker, &file), settle(&mut watch, arguments.admin, &signups, repeated));
-    sent?;
-    let ends = ends?;
+    let settled = settle(&mut watch, arguments.admin, &signups, repeated);
+    let ((), ends) = tokio::try_join!(send(&arguments.worker, &file), settled)?;
     let recognised = recognised(arguments.admin).await?;
     let books = Books { signups, repeated, ends, imin: seen(arguments.sandbox).await?, recognised };
     say(&format!("\n{}", books.table()));
@@ -87,8 +87,8 @@ fn say(line: &str) {
 }
 
 fn write<'a>(file: &Path, signups: impl Iterator<Item = &'a Signup>) -> Result<()> {
-    let lines: String = signups.map(|signup| format!("{}\n", signup.event)).collect();
-    std::fs::write(file, lines).with_context(|| format!("{} cannot be written", file.display()))
+    let lines: Vec<String> = signups.map(|signup| signup.event.to_string()).collect();
+    std::fs::write(file, lines.join("\n")).with_context(|| format!("{} cannot be written", file.display()))
 }
 
 async fn send(worker: &Path, file: &Path) -> Result<()> {
@@ -118,7 +118,7 @@ async fn settle(
                 advance(&bar, ends.len(), signups.len());
             }
             _ = glance.tick() => {
-                if ends.len() >= signups.len() && recognised(admin).await? >= repeated as u64 {
+                if ends.len() >= signups.len() && news.elapsed() > QUIET && recognised(admin).await? >= repeated as u64 {
                     bar.finish();
                     return Ok(ends);
                 }

@@ -48,9 +48,8 @@ clean_up() {
 # The broker lives for as long as this end of its pipe is open, so it ends even if we are killed.
 start_broker() {
     local line
-    # shellcheck disable=SC2034 # its name makes BROKER and BROKER_PID
     coproc BROKER { exec deploy/scripts/broker.sh; }
-    broker_pid=$BROKER_PID
+    broker_pid=$!
     amqp_url=''
     while read -r line <&"${BROKER[0]}" && [ "$line" != ready ]; do
         if [[ $line == AMQP_URL=* ]]; then amqp_url=${line#AMQP_URL=}; fi

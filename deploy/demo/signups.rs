@@ -45,7 +45,7 @@ const fn story(count: usize, fate: Fate, trouble: Trouble, words: &'static str) 
 }
 
 /// The mix: 300 signups, of which three quarters meet no trouble.
-pub(crate) const STORIES: [Story; 12] = [
+static STORIES: [Story; 12] = [
     story(231, Fate::AtOnce, Trouble::None, "nothing went wrong"),
     story(12, Fate::Retried, Trouble::Fault("503x2"), "imin was busy twice (503)"),
     story(8, Fate::Retried, Trouble::Fault("429-retry-after-1x1"), "imin asked to wait (429, Retry-After)"),
@@ -90,10 +90,9 @@ pub(crate) struct Signup {
 
 /// All signups, in an order that mixes the stories, the same at every run.
 pub(crate) fn all() -> Vec<Signup> {
-    static MIX: [Story; 12] = STORIES;
     let mut dice = Dice(2026);
     let mut stories: Vec<&'static Story> =
-        MIX.iter().flat_map(|story| std::iter::repeat_n(story, story.count)).collect();
+        STORIES.iter().flat_map(|story| std::iter::repeat_n(story, story.count)).collect();
     for last in (1..stories.len()).rev() {
         stories.swap(last, dice.below(last + 1));
     }
@@ -106,7 +105,7 @@ fn signup(number: usize, story: &'static Story, dice: &mut Dice) -> Signup {
     match story.trouble {
         Trouble::None => {}
         Trouble::Fault(fault) => {
-            customer["email"] = json!(format!("member-{number:04}+fault-{fault}@example.com"))
+            customer["email"] = json!(format!("member-{number:04}+fault-{fault}@example.com"));
         }
         Trouble::Wrong(field, value) => customer[field] = json!(value),
         Trouble::Missing(field) => drop(customer.as_object_mut().and_then(|fields| fields.remove(field))),
