@@ -1,3 +1,4 @@
 //! What the tests stand on: real outside systems, started for them and gone with them.
 
 pub(crate) mod broker;
+pub(crate) mod postgres;
