@@ -47,7 +47,7 @@ build: ## Builds the two binaries as they are shipped, into target/release.
 clean: ## Removes what was built and fetched for this repository.
 	rm -rf target .cache
 
-# Unoptimised: it is built in a third of the time, and reads one lock file.
+# Unoptimised: it takes half the time to build, and reads one lock file.
 .cache/tools/bin/cargo-deny:
 	@deploy/scripts/ensure.sh build
 	cargo install cargo-deny@0.20.2 --locked --debug --root .cache/tools
