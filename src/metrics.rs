@@ -98,9 +98,9 @@ metrics! {
     broker_connected: IntGauge = gauge("broker_connected");
     /// Connections to the broker that had to be made again.
     broker_reconnects: IntCounter = counter("broker_reconnects_total");
-    /// CustomerAccountCreated events confirmed by the broker.
+    /// `CustomerAccountCreated` events confirmed by the broker.
     events_published: IntCounter = counter("events_published_total");
-    /// CustomerAccountCreated events that nobody subscribes to.
+    /// `CustomerAccountCreated` events that nobody subscribes to.
     events_unrouted: IntCounter = counter("events_unrouted_total");
     /// Seconds of one commit of the ledger.
     ledger_commit_duration: Histogram = histogram("ledger_commit_duration_seconds", COMMIT);
