@@ -8,6 +8,14 @@ use crate::{event::EventKey, outcome::Account};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+mod claims;
+pub mod memory;
+pub mod open;
+pub mod postgres;
+mod request;
+mod row;
+pub mod sqlite;
+
 /// What the pipeline is about to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
