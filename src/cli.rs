@@ -56,6 +56,7 @@ enum Command {
     #[command(subcommand)]
     Topology(topology::Command),
     /// Publish create-customer events from JSON, JSON lines or standard input.
+    #[command(long_about = send::ABOUT)]
     Send(send::Args),
     /// Ask the worker that serves at `ADMIN_ADDR` whether it lives; for Docker's HEALTHCHECK.
     Healthcheck,

@@ -34,7 +34,8 @@ Examples:
   zcat signups.jsonl.gz | imin-customer-worker send -
   imin-customer-worker send --plain customer.json";
 
-const ABOUT: &str = "\
+/// What `send --help` says first.
+pub(super) const ABOUT: &str = "\
 Publish create-customer events.
 
 A FILE holds JSON objects: one a line, one after another, or in an array. An object that is a \
@@ -42,7 +43,7 @@ CloudEvent (it has a specversion) is sent as it is; any other is the data of an 
 
 /// What to send, and as what.
 #[derive(Debug, clap::Args)]
-#[command(long_about = ABOUT, after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Files to read; - is standard input.
     #[arg(required = true, value_name = "FILE")]
