@@ -76,15 +76,13 @@ impl<'a> Encoder<'a> {
     pub(super) fn encode(&self, object: &str, now: Timestamp) -> Result<Publication, String> {
         let marks: Marks<'_> = serde_json::from_str(object).map_err(|_| "names specversion twice")?;
         if marks.specversion.is_some() {
-            return Ok(
-                self.publication(self.properties("application/cloudevents+json", now), object.to_owned())
-            );
+            return Ok(self.publication(properties("application/cloudevents+json", now), object.to_owned()));
         }
         let (id, subject) = self.identify(object)?;
         let short = ShortString::try_new(&*id).map_err(|_| "has an id longer than 255 bytes")?;
         if self.arguments.plain {
             let properties =
-                self.properties("application/json", now).with_type(TYPE.into()).with_message_id(short);
+                properties("application/json", now).with_type(TYPE.into()).with_message_id(short);
             return Ok(self.publication(properties, object.to_owned()));
         }
         let event = CloudEvent {
@@ -98,7 +96,7 @@ impl<'a> Encoder<'a> {
             data: serde_json::from_str(object).map_err(|_| "is not JSON")?,
         };
         let body = serde_json::to_string(&event).map_err(|_| "cannot be written as JSON")?;
-        let properties = self.properties("application/cloudevents+json", now).with_message_id(short);
+        let properties = properties("application/cloudevents+json", now).with_message_id(short);
         Ok(self.publication(properties, body))
     }
 
@@ -116,18 +114,18 @@ impl<'a> Encoder<'a> {
         Ok((id, subject))
     }
 
-    fn properties(&self, content_type: &str, now: Timestamp) -> Properties {
-        Properties::default()
-            .with_content_type(content_type.into())
-            .with_delivery_mode(2)
-            .with_app_id(crate::NAME.into())
-            .with_timestamp(now.as_second().try_into().unwrap_or_default())
-    }
-
     fn publication(&self, properties: Properties, body: String) -> Publication {
         let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
         Publication { exchange, routing_key, properties, body: body.into() }
     }
+}
+
+fn properties(content_type: &str, now: Timestamp) -> Properties {
+    Properties::default()
+        .with_content_type(content_type.into())
+        .with_delivery_mode(2)
+        .with_app_id(crate::NAME.into())
+        .with_timestamp(now.as_second().try_into().unwrap_or_default())
 }
 
 #[cfg(test)]
