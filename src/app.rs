@@ -8,9 +8,11 @@ mod watchers;
 
 use crate::{
     admin,
-    amqp::{self, AmqpPublisher, AmqpSource, Endpoint, source, topology::Topology, unrouted},
+    amqp::{
+        self, AmqpPublisher, AmqpSource, Endpoint, publisher::Link, source, topology::Topology, unrouted,
+    },
     breaker,
-    broker::Names,
+    broker::{Names, Publisher},
     config::{self, Config, TopologyMode},
     gate::{self, Gate},
     health::{Cause, Readiness},
@@ -38,10 +40,10 @@ const HOLD_SHARE: u32 = 3;
 const LEDGER_WAIT: Duration = Duration::from_secs(2);
 
 /// Runs the worker until it is told to stop. An error is for what no waiting can mend.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
     let admin = admin::bind(config.admin_addr).await?;
+    info!(addr = %admin.local_addr()?, "admin endpoints");
     let serving =
         tokio::spawn(admin::serve(admin, readiness.clone(), (*metrics).clone(), shutdown.abort.clone()));
     let worked = work(&config, &shutdown, &metrics, &readiness).await;
@@ -127,6 +129,38 @@ async fn open_ledger(
             () = tokio::time::sleep(LEDGER_WAIT) => {}
         }
     }
+}
+
+/// Declares exchanges, queues and bindings, once.
+pub async fn apply_topology(config: &Config) -> anyhow::Result<()> {
+    let connection = connect(&config.broker, "topology").await?;
+    let channel = connection.create_channel().await?;
+    topology(&config.broker).apply(&channel).await?;
+    Ok(connection.close(200, "done".into()).await?)
+}
+
+/// The topology as JSON that `rabbitmqctl import_definitions` takes.
+pub fn print_topology(config: &Config) -> anyhow::Result<String> {
+    let endpoint = endpoint(&config.broker)?;
+    Ok(serde_json::to_string_pretty(&topology(&config.broker).definitions(endpoint.vhost()))?)
+}
+
+/// A publisher with a connection of its own, once that is there.
+pub async fn publisher(config: &Config) -> anyhow::Result<Box<dyn Publisher>> {
+    let endpoint = endpoint(&config.broker)?;
+    let (up, mut state) = tokio::sync::watch::channel(None);
+    let observer = Arc::new(move |link| drop(up.send_replace(Some(link))));
+    let publisher = AmqpPublisher::start(endpoint, config.broker.confirm_timeout, observer);
+    let link = state.wait_for(Option::is_some).await.context("the publisher ended")?.clone();
+    match link {
+        Some(Link::Down(reason)) => anyhow::bail!("no connection to the broker (check AMQP_URL): {reason}"),
+        _ => Ok(Box::new(publisher)),
+    }
+}
+
+async fn connect(broker: &config::Broker, purpose: &str) -> anyhow::Result<lapin::Connection> {
+    let connecting = endpoint(broker)?.connect(purpose).await;
+    connecting.map_err(|reason| anyhow::anyhow!("no connection to the broker (check AMQP_URL): {reason}"))
 }
 
 /// The broker's endpoint.

@@ -6,6 +6,7 @@
 //! rooms     gate pipeline worker dead_letters health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
 //! edge      config app cli                (`app` alone names concrete adapters)
+//! aside     sandbox                       (plays imin; nothing of the product knows it)
 //! ```
 //!
 //! Downwards only: a pure room knows pure rooms; a port knows pure rooms; `pipeline` and `worker`

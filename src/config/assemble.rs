@@ -11,7 +11,7 @@ use super::{
 use crate::telemetry::Format;
 
 /// All settings.
-pub fn config(from: &Gathered, terminal: bool) -> Option<Config> {
+pub(super) fn config(from: &Gathered, terminal: bool) -> Option<Config> {
     Some(Config {
         broker: broker(from)?,
         imin: imin(from)?,

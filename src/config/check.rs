@@ -10,7 +10,7 @@ use super::{
 use std::time::Duration;
 
 /// Checks settings against each other.
-pub fn cross(gathered: &Gathered) -> Vec<Wrong> {
+pub(super) fn cross(gathered: &Gathered) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     durations(gathered, &mut wrong);
     tls(gathered, &mut wrong);

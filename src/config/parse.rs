@@ -10,7 +10,7 @@ use url::Url;
 
 /// What is wrong with a text, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// What it is not, after "is" or "must": `is not a duration`.
     pub what: String,
     /// What to write instead.
@@ -18,7 +18,7 @@ pub struct Fault {
 }
 
 /// A parsed value or its fault.
-pub type Parsed<T> = Result<T, Fault>;
+pub(super) type Parsed<T> = Result<T, Fault>;
 
 fn fault<T>(what: impl Into<String>, remedy: impl Into<String>) -> Parsed<T> {
     Err(Fault { what: what.into(), remedy: remedy.into() })
@@ -28,10 +28,10 @@ fn fault<T>(what: impl Into<String>, remedy: impl Into<String>) -> Parsed<T> {
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Longest `IMIN_TIMEOUT`: the histogram of the calls has buckets beyond it.
-pub const LONGEST_CALL: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_CALL: Duration = Duration::from_secs(120);
 
 /// A duration, which may be zero.
-pub fn duration_or_zero(text: &str) -> Parsed<Duration> {
+pub(super) fn duration_or_zero(text: &str) -> Parsed<Duration> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration <= LONGEST => Ok(duration),
         Ok(_) => fault("is longer than ten years", "Write a shorter duration."),
@@ -40,7 +40,7 @@ pub fn duration_or_zero(text: &str) -> Parsed<Duration> {
 }
 
 /// A duration longer than zero.
-pub fn duration(text: &str) -> Parsed<Duration> {
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
     match duration_or_zero(text)? {
         Duration::ZERO => fault("must be longer than zero", "Write a duration such as 10s."),
         duration => Ok(duration),
@@ -48,7 +48,7 @@ pub fn duration(text: &str) -> Parsed<Duration> {
 }
 
 /// How long one call may take.
-pub fn call_timeout(text: &str) -> Parsed<Duration> {
+pub(super) fn call_timeout(text: &str) -> Parsed<Duration> {
     match duration(text)? {
         long if long > LONGEST_CALL => fault("is longer than 2m", "Write 2m or less."),
         timeout => Ok(timeout),
@@ -56,7 +56,7 @@ pub fn call_timeout(text: &str) -> Parsed<Duration> {
 }
 
 /// AMQP's heartbeat: whole seconds, in 16 bits.
-pub fn heartbeat(text: &str) -> Parsed<Duration> {
+pub(super) fn heartbeat(text: &str) -> Parsed<Duration> {
     let heartbeat = duration(text)?;
     if heartbeat.subsec_nanos() != 0 || heartbeat.as_secs() > u16::MAX.into() {
         return fault("is not a number of whole seconds up to 65535s", "Write a duration such as 10s.");
@@ -65,7 +65,7 @@ pub fn heartbeat(text: &str) -> Parsed<Duration> {
 }
 
 /// A whole number between two bounds, both included.
-pub fn whole<T: FromStr, const MIN: u32, const MAX: u32>(text: &str) -> Parsed<T> {
+pub(super) fn whole<T: FromStr, const MIN: u32, const MAX: u32>(text: &str) -> Parsed<T> {
     let number: Option<T> = match text.parse::<u32>() {
         Ok(number) if (MIN..=MAX).contains(&number) => number.to_string().parse().ok(),
         _ => None,
@@ -77,27 +77,27 @@ pub fn whole<T: FromStr, const MIN: u32, const MAX: u32>(text: &str) -> Parsed<T
 }
 
 /// A limit, where 0 says that there is none.
-pub fn limit(text: &str) -> Parsed<Option<u32>> {
+pub(super) fn limit(text: &str) -> Parsed<Option<u32>> {
     whole::<u32, 0, 1_000_000>(text).map(|limit| (limit > 0).then_some(limit))
 }
 
 /// A share, which may be none or all.
-pub fn share(text: &str) -> Parsed<f64> {
+pub(super) fn share(text: &str) -> Parsed<f64> {
     number(text, "a number from 0 to 1", |n| (0.0..=1.0).contains(&n))
 }
 
 /// A share that is not none.
-pub fn some_share(text: &str) -> Parsed<f64> {
+pub(super) fn some_share(text: &str) -> Parsed<f64> {
     number(text, "a number above 0 and up to 1", |n| n > 0.0 && n <= 1.0)
 }
 
 /// What an interval is multiplied with, from retry to retry.
-pub fn multiplier(text: &str) -> Parsed<f64> {
+pub(super) fn multiplier(text: &str) -> Parsed<f64> {
     number(text, "a number from 1 to 100", |n| (1.0..=100.0).contains(&n))
 }
 
 /// So many a second.
-pub fn rate(text: &str) -> Parsed<f64> {
+pub(super) fn rate(text: &str) -> Parsed<f64> {
     number(text, "a number above 0 and up to 1000000", |n| n > 0.0 && n <= 1e6)
 }
 
@@ -109,22 +109,22 @@ fn number(text: &str, rule: &str, fits: impl Fn(f64) -> bool) -> Parsed<f64> {
 }
 
 /// `true` or `false`.
-pub fn switch(text: &str) -> Parsed<bool> {
+pub(super) fn switch(text: &str) -> Parsed<bool> {
     choice(text, &[("true", true), ("false", false)])
 }
 
 /// How the worker treats the broker's topology.
-pub fn topology(text: &str) -> Parsed<TopologyMode> {
+pub(super) fn topology(text: &str) -> Parsed<TopologyMode> {
     choice(text, &[("apply", TopologyMode::Apply), ("verify", TopologyMode::Verify)])
 }
 
 /// What follows an attempt that nobody knows the end of.
-pub fn ambiguous(text: &str) -> Parsed<Ambiguous> {
+pub(super) fn ambiguous(text: &str) -> Parsed<Ambiguous> {
     choice(text, &[("retry", Ambiguous::Retry), ("park", Ambiguous::Park)])
 }
 
 /// How log lines look.
-pub fn format(text: &str) -> Parsed<Format> {
+pub(super) fn format(text: &str) -> Parsed<Format> {
     choice(text, &[("pretty", Format::Pretty), ("json", Format::Json)])
 }
 
@@ -138,7 +138,7 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
 }
 
 /// A log filter in `RUST_LOG`'s language.
-pub fn filter(text: &str) -> Parsed<String> {
+pub(super) fn filter(text: &str) -> Parsed<String> {
     match telemetry::check_filter(text) {
         Ok(()) => Ok(text.to_owned()),
         Err(what) => fault(what, "Write a level (info), or target=level (imin_customer_worker=debug)."),
@@ -147,19 +147,19 @@ pub fn filter(text: &str) -> Parsed<String> {
 
 /// A path.
 #[expect(clippy::unnecessary_wraps, reason = "every parser has one type; a path has no wrong text")]
-pub fn path(text: &str) -> Parsed<PathBuf> {
+pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
 /// An address to listen on.
-pub fn address(text: &str) -> Parsed<SocketAddr> {
+pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
     text.parse().or_else(|_| {
         fault("is not an IP address and a port", "Write one such as 127.0.0.1:8080 or 0.0.0.0:8080.")
     })
 }
 
 /// A key: one line of visible ASCII, as an HTTP header takes it.
-pub fn key(text: &str) -> Parsed<Secret> {
+pub(super) fn key(text: &str) -> Parsed<Secret> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(Secret::new(text));
     }
@@ -170,7 +170,7 @@ pub fn key(text: &str) -> Parsed<Secret> {
 }
 
 /// The broker's URL.
-pub fn amqp_url(text: &str) -> Parsed<Secret> {
+pub(super) fn amqp_url(text: &str) -> Parsed<Secret> {
     let url = url(text)?;
     if !matches!(url.scheme(), "amqp" | "amqps") || !url.has_host() {
         return fault("is not an amqp:// or amqps:// URL", "Write amqp://USER:PASSWORD@HOST:5672/VHOST.");
@@ -182,7 +182,7 @@ pub fn amqp_url(text: &str) -> Parsed<Secret> {
 }
 
 /// imin's base URL, without a slash at its end.
-pub fn base_url(text: &str) -> Parsed<Url> {
+pub(super) fn base_url(text: &str) -> Parsed<Url> {
     let mut url = url(text)?;
     if !matches!(url.scheme(), "http" | "https") {
         return fault("is not an https:// or http:// URL", "Write one such as https://book.imin.co/api/v2.");
@@ -199,7 +199,7 @@ pub fn base_url(text: &str) -> Parsed<Url> {
 }
 
 /// The ledger's URL; what its parts mean is the ledger's to say.
-pub fn ledger_url(text: &str) -> Parsed<Secret> {
+pub(super) fn ledger_url(text: &str) -> Parsed<Secret> {
     if text.contains("://") {
         return Ok(Secret::new(text));
     }
@@ -215,12 +215,12 @@ fn url(text: &str) -> Parsed<Url> {
 }
 
 /// A queue's name, with room for what its delay queues add.
-pub fn queue(text: &str) -> Parsed<String> {
+pub(super) fn queue(text: &str) -> Parsed<String> {
     name::<200>(text)
 }
 
 /// An exchange's name or a routing key.
-pub fn word(text: &str) -> Parsed<String> {
+pub(super) fn word(text: &str) -> Parsed<String> {
     name::<255>(text)
 }
 

@@ -45,7 +45,7 @@ impl Surroundings for Process {
 
 /// Where a setting's text was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// In an environment variable.
     Environment,
     /// In the settings file.
@@ -69,7 +69,7 @@ impl fmt::Display for Origin {
 
 /// A setting's text, not yet parsed.
 #[derive(Clone)]
-pub struct Raw {
+pub(super) struct Raw {
     /// The text.
     pub text: String,
     /// Where it was found.
@@ -78,7 +78,7 @@ pub struct Raw {
 
 /// The text of every setting that has one, and what went wrong on the way.
 #[derive(Default)]
-pub struct Gathered {
+pub(super) struct Gathered {
     /// By the setting's name.
     pub texts: BTreeMap<&'static str, Raw>,
     /// Everything that was wrong.
@@ -89,7 +89,7 @@ pub struct Gathered {
 type Layer = BTreeMap<String, String>;
 
 /// Gathers the text of every setting: from the environment, else from the file, else the default.
-pub fn gather(outside: &impl Surroundings, file: Option<&Path>) -> Gathered {
+pub(super) fn gather(outside: &impl Surroundings, file: Option<&Path>) -> Gathered {
     let mut gathered = Gathered::default();
     let environment = environment(outside, &mut gathered.wrong);
     let from_file = file.map_or_else(Layer::new, |path| settings_file(outside, path, &mut gathered.wrong));
@@ -225,7 +225,7 @@ fn default(about: &About) -> Option<Result<Raw, Wrong>> {
 }
 
 /// Reads the file of each of these settings that is set, so that a wrong path shows at start.
-pub fn check_readable(outside: &impl Surroundings, gathered: &mut Gathered, names: &[&'static str]) {
+pub(super) fn check_readable(outside: &impl Surroundings, gathered: &mut Gathered, names: &[&'static str]) {
     for &name in names {
         let Some(raw) = gathered.texts.get(name) else { continue };
         if let Err(error) = outside.read(Path::new(&raw.text)) {

@@ -13,7 +13,7 @@ use url::Url;
 
 /// What holds of every setting, whatever its type.
 #[derive(Debug)]
-pub struct About {
+pub(super) struct About {
     /// Its name in the environment; in a settings file it is the same in lower case.
     pub name: &'static str,
     /// What it is where nobody sets it.
@@ -26,7 +26,7 @@ pub struct About {
 
 /// What a setting is where nobody sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
+pub(super) enum Fallback {
     /// This text.
     Text(&'static str),
     /// Nothing, which means this.
@@ -37,7 +37,7 @@ pub enum Fallback {
 
 /// How much of a setting may be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visible {
+pub(super) enum Visible {
     /// All of it.
     Open,
     /// All but the password inside a URL.
@@ -48,14 +48,14 @@ pub enum Visible {
 
 impl About {
     /// Whether it may also be read from the file that `NAME_FILE` names.
-    pub fn secret(&self) -> bool {
+    pub(super) fn secret(&self) -> bool {
         self.visible != Visible::Open
     }
 }
 
 impl Visible {
     /// What may be seen of a text.
-    pub fn of(self, text: &str) -> String {
+    pub(super) fn of(self, text: &str) -> String {
         match self {
             // A password may stand where none belongs.
             Self::Open if text.contains("://") => mask_url(text),
@@ -66,13 +66,13 @@ impl Visible {
     }
 
     /// What an error may say of a text: nothing of a secret's, since a wrong one may be secret in any part.
-    pub fn in_error(self, text: &str) -> String {
+    pub(super) fn in_error(self, text: &str) -> String {
         if self == Self::Open { format!(" {:?}", self.of(text)) } else { String::new() }
     }
 }
 
 /// A setting and the parser of its type.
-pub struct Setting<T> {
+pub(super) struct Setting<T> {
     /// What holds of it.
     pub about: About,
     /// From its text to its value.
@@ -80,7 +80,7 @@ pub struct Setting<T> {
 }
 
 /// A setting whose type does not matter.
-pub trait AnySetting: Sync {
+pub(super) trait AnySetting: Sync {
     /// What holds of it.
     fn about(&self) -> &About;
     /// What is wrong with a text for it.
@@ -101,13 +101,13 @@ macro_rules! settings {
     ($(#[doc = $doc:literal] $name:ident: $type:ty = $default:expr, $visible:ident, $parse:expr;)*) => {
         $(
             #[doc = $doc]
-            pub static $name: Setting<$type> = Setting {
+            pub(super) static $name: Setting<$type> = Setting {
                 about: About { name: stringify!($name), default: $default, visible: Visible::$visible, doc: $doc },
                 parse: $parse,
             };
         )*
         /// Every setting, in the order of the reference.
-        pub static TABLE: &[&'static dyn AnySetting] = &[$(&$name),*];
+        pub(super) static TABLE: &[&'static dyn AnySetting] = &[$(&$name),*];
     };
 }
 
@@ -120,7 +120,7 @@ settings! {
     AMQP_CA_FILE: PathBuf = Nothing("the system's authorities"), Open, parse::path;
     /// PEM file of the certificate that the worker shows to the broker.
     AMQP_CLIENT_CERT_FILE: PathBuf = Nothing("none"), Open, parse::path;
-    /// PEM file of that certificate's key.
+    /// PEM file of the key of `AMQP_CLIENT_CERT_FILE`.
     AMQP_CLIENT_KEY_FILE: PathBuf = Nothing("none"), Open, parse::path;
     /// How often the broker and the worker tell each other that they live, in whole seconds.
     AMQP_HEARTBEAT: Duration = Text("10s"), Open, parse::heartbeat;
@@ -136,21 +136,21 @@ settings! {
     UNROUTED_TAP: bool = Text("true"), Open, parse::switch;
     /// The queue that *create customer* events are taken from.
     QUEUE: String = Text("customers.create"), Open, parse::queue;
-    /// The topic exchange that they are published to.
+    /// The topic exchange that *create customer* events are published to.
     EXCHANGE: String = Text("customers"), Open, parse::word;
-    /// The routing key that binds the two.
+    /// The routing key of *create customer* events, which binds `QUEUE` to `EXCHANGE`.
     ROUTING_KEY: String = Text("customer.create"), Open, parse::word;
     /// The topic exchange that `CustomerAccountCreated` events are published to.
     EVENTS_EXCHANGE: String = Text("customers.events"), Open, parse::word;
-    /// Their routing key.
+    /// The routing key of `CustomerAccountCreated` events.
     EVENTS_ROUTING_KEY: String = Text("customer.account.created"), Open, parse::word;
     /// The exchange for events that nobody subscribes to.
     UNROUTED_EXCHANGE: String = Text("customers.unrouted"), Open, parse::word;
-    /// The queue that keeps them.
+    /// The queue that keeps the events that nobody subscribes to.
     UNROUTED_QUEUE: String = Text("customers.unrouted"), Open, parse::word;
     /// The exchange for dead letters.
     DEAD_EXCHANGE: String = Text("customers.dead"), Open, parse::word;
-    /// The queue that keeps them.
+    /// The queue that keeps dead letters.
     DEAD_QUEUE: String = Text("customers.create.dead"), Open, parse::word;
     /// imin's Booking API.
     IMIN_BASE_URL: Url = Text("https://book.imin.co/api/v2"), Open, parse::base_url;
@@ -164,7 +164,7 @@ settings! {
     IMIN_CA_FILE: PathBuf = Nothing("the system's authorities"), Open, parse::path;
     /// How many events are worked on at the same time, at most; 1 to 4096.
     CONCURRENCY: usize = Text("256"), Open, parse::whole::<usize, 1, 4096>;
-    /// Whether that number sinks while imin is slow or overloaded, and rises again.
+    /// Whether `CONCURRENCY` is lowered while imin is slow or overloaded, and raised again.
     ADAPTIVE_CONCURRENCY: bool = Text("true"), Open, parse::switch;
     /// Calls to imin a second, at most.
     RATE_LIMIT: f64 = Nothing("no limit"), Open, parse::rate;
@@ -186,11 +186,11 @@ settings! {
     RETRY_AFTER_MAX: Duration = Text("15m"), Open, parse::duration;
     /// The share of all calls that retries may be, above 0 and up to 1.
     RETRY_BUDGET: f64 = Text("0.2"), Open, parse::some_share;
-    /// The share of calls that must fail for the breaker to open, above 0 and up to 1.
+    /// The share of calls that must fail for the circuit breaker to open, above 0 and up to 1.
     BREAKER_FAILURE_RATE: f64 = Text("0.5"), Open, parse::some_share;
-    /// The time over which that share is counted.
+    /// The time over which the breaker counts calls and failures.
     BREAKER_WINDOW: Duration = Text("10s"), Open, parse::duration;
-    /// The breaker stays closed while the window holds fewer calls.
+    /// The breaker stays closed while its window holds fewer calls.
     BREAKER_MIN_CALLS: u32 = Text("20"), Open, parse::whole::<u32, 1, 1_000_000>;
     /// How often an open breaker tries one message.
     BREAKER_PROBE_INTERVAL: Duration = Text("5s"), Open, parse::duration;

@@ -207,8 +207,8 @@ mod tests {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let read = |text: &str| retry_after(text.as_bytes(), now);
         assert_eq!(read("0"), Some(Duration::ZERO));
-        assert_eq!(read(" 120 "), Some(Duration::from_secs(120)));
-        assert_eq!(read("Fri, 02 Jan 2026 03:05:05 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(read(" 120 "), Some(Duration::from_mins(2)));
+        assert_eq!(read("Fri, 02 Jan 2026 03:05:05 GMT"), Some(Duration::from_mins(1)));
         assert_eq!(read("Fri, 02 Jan 2026 03:04:00 GMT"), Some(Duration::ZERO));
         for bad in ["", "-1", "+1", "1.5", "soon", "99999999999999999999999", "1 2"] {
             assert_eq!(read(bad), None, "{bad:?}");

@@ -46,8 +46,8 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Where the event's key goes (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// How to reach imin.
-#[derive(Debug, Clone)]
+/// How to reach imin. No `Debug`: the URL may hold a password.
+#[derive(Clone)]
 pub struct Settings {
     /// The API's root, `https://book.imin.co/api/v2`.
     pub base_url: Url,
@@ -213,22 +213,24 @@ fn unanswered(error: &reqwest::Error, sent: &Sent) -> Answer {
     Answer::NotDone { cause, retry_after: None }
 }
 
-/// The error and its causes, outermost first. None of them knows the request.
-fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Whether the TLS handshake failed: rustls hides its error inside an `io::Error`, which does not
-/// show it as a source.
-fn is_tls(error: &reqwest::Error) -> bool {
-    sources(error).any(|error| {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+/// The error and its causes, outermost first. An `io::Error` shows the causes of what it wraps,
+/// but not that itself, which may be the very error of rustls.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
     })
+}
+
+/// The error in words. No cause knows the key or the body, and the URL is off it.
+fn chain(error: &reqwest::Error) -> String {
+    let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ")
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    causes(error).any(<dyn Error>::is::<rustls::Error>)
 }
 
 /// Whether the body has been handed over for sending. While it has not, imin has no customer to

@@ -12,6 +12,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 mod url;
+pub(in crate::ledger) use url::place;
 pub use url::{LedgerUrl, UrlError};
 
 /// What a ledger needs to know beside its place.

@@ -27,7 +27,8 @@ const LENGTH: usize = 11;
 struct Account {
     key: Option<Arc<str>>,
     email: [u8; 8],
-    body: Option<Box<[u8]>>,
+    /// Empty where it was not kept; no account is made from an empty body.
+    body: Box<[u8]>,
 }
 
 /// What became of one `Idempotency-Key`.
@@ -89,7 +90,7 @@ impl Accounts {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no journal of the sandbox"));
         }
         let key = line.key.as_deref().map(|key| self.tally(key, |tally| tally.accounts += 1));
-        self.made.push(Account { key, email: [0; 8], body: None });
+        self.made.push(Account { key, email: [0; 8], body: Box::default() });
         Ok(())
     }
 
@@ -112,9 +113,9 @@ impl Accounts {
             journal.write_all(&line)?;
         }
         let key = key.map(|key| self.tally(key, |tally| tally.accounts += 1));
-        let keep = self.kept + body.len() <= KEPT_BODIES;
-        self.kept += if keep { body.len() } else { 0 };
-        self.made.push(Account { key, email: hash(email), body: keep.then(|| body.into()) });
+        let body = if self.kept + body.len() <= KEPT_BODIES { body } else { &[] };
+        self.kept += body.len();
+        self.made.push(Account { key, email: hash(email), body: body.into() });
         Ok(identifier)
     }
 
@@ -129,11 +130,11 @@ impl Accounts {
         key
     }
 
-    /// Whether there is such an account, and the body it was made from where that was kept.
-    pub(super) fn find(&self, identifier: &str) -> Option<Option<&[u8]>> {
+    /// The body that such an account was made from; empty where it was not kept.
+    pub(super) fn find(&self, identifier: &str) -> Option<&[u8]> {
         let index = number(identifier)?.wrapping_sub(self.first);
         let account = self.made.get(usize::try_from(index).ok()?)?;
-        Some(account.body.as_deref())
+        Some(&account.body)
     }
 
     /// How many there are.
@@ -234,7 +235,7 @@ mod tests {
     fn an_account_is_found_and_forgotten() {
         let mut accounts = Accounts::default();
         let first = accounts.make(None, "geoff@example.com", b"{1}").unwrap();
-        assert_eq!(accounts.find(&first), Some(Some(&b"{1}"[..])));
+        assert_eq!(accounts.find(&first), Some(&b"{1}"[..]));
         assert_eq!(accounts.find("abc"), None);
         let hash = accounts.list().next().unwrap().email_hash.unwrap();
         assert_eq!(hash.len(), 16);
@@ -248,8 +249,8 @@ mod tests {
         let mut accounts = Accounts::default();
         let body = vec![b' '; KEPT_BODIES / 2 + 1];
         let made: Vec<_> = (0..2).map(|_| accounts.make(None, "a@b.example", &body).unwrap()).collect();
-        assert!(accounts.find(&made[0]).unwrap().is_some());
-        assert_eq!(accounts.find(&made[1]), Some(None));
+        assert!(accounts.find(&made[0]) == Some(&body));
+        assert_eq!(accounts.find(&made[1]), Some(&[][..]));
     }
 
     #[test]
@@ -264,7 +265,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("{{\"identifier\":\"{made}\",\"key\":\"b\"}}\n"));
         let mut after = Accounts::from_journal(&path).unwrap();
-        assert_eq!((after.total(), after.find(&made)), (1, Some(None)));
+        assert_eq!((after.total(), after.find(&made)), (1, Some(&[][..])));
         assert_ne!(after.make(Some("b"), "geoff@example.com", b"{}").unwrap(), made);
         assert_eq!(after.doubles(), 1);
         std::fs::write(&path, "nonsense\n").unwrap();

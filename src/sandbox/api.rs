@@ -71,8 +71,8 @@ fn read(shared: &Shared, identifier: &str, headers: &HeaderMap) -> Reply {
         return refusal;
     }
     match shared.state.find(identifier) {
-        Some(Some(body)) => reply::api(StatusCode::OK, reply::mirrored(&body, &shared.base, identifier)),
-        Some(None) => reply::api(StatusCode::OK, reply::bare(&shared.base, identifier)),
+        Some(body) if body.is_empty() => reply::api(StatusCode::OK, reply::bare(&shared.base, identifier)),
+        Some(body) => reply::api(StatusCode::OK, reply::mirrored(&body, &shared.base, identifier)),
         None => reply::error(StatusCode::NOT_FOUND, "No such customer account."),
     }
 }
@@ -181,7 +181,7 @@ fn refused(shared: &Shared, effect: Effect, customer: Option<&Customer<'_>>) -> 
             let Customer { email, given, family } = customer;
             reply::error(code(status), &format!("No account for {given} {family} <{email}>."))
         }
-        _ => reply::error(code(status), "As asked by a fault."),
+        _ => reply::error(code(status), "As asked for."),
     };
     let mut header = |name, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {

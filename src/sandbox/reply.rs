@@ -138,7 +138,7 @@ fn odd_body(odd: Odd, sent: &[u8], mirrored: Vec<u8>) -> Body {
         Odd::Gzip => {
             // The head of a gzip file, and a stream that nobody has to inflate to see the point.
             let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
-            Body::from([&head[..], &[0; 64 * 1024]].concat())
+            Body::from([head.to_vec(), vec![0; 64 * 1024]].concat())
         }
     }
 }
@@ -157,14 +157,12 @@ fn drip(body: Bytes) -> impl stream::Stream<Item = io::Result<Bytes>> {
 fn cut(mut body: Vec<u8>) -> impl stream::Stream<Item = io::Result<Bytes>> {
     body.truncate(body.len() / 2);
     stream::unfold(Some(body), |half| async {
-        match half {
-            Some(half) => Some((Ok(half.into()), None)),
-            None => {
-                // The first half goes out before the connection ends.
-                tokio::task::yield_now().await;
-                Some((Err(io::Error::other("cut")), None))
-            }
+        if let Some(half) = half {
+            return Some((Ok(half.into()), None));
         }
+        // The first half goes out before the connection ends.
+        tokio::task::yield_now().await;
+        Some((Err(io::Error::other("cut")), None))
     })
 }
 

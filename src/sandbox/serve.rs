@@ -39,6 +39,7 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, mut stop: wa
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
+    shared.state.connected();
     // It only costs time where it fails.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| api::route(&shared, request));

@@ -29,6 +29,8 @@ pub struct Stats {
     pub in_flight: u32,
     /// The most calls that were under way at once.
     pub max_in_flight: u32,
+    /// Connections opened, those of the admin calls too.
+    pub connections: u64,
 }
 
 /// What `GET /sandbox/accounts` answers.
@@ -80,6 +82,7 @@ struct Inner {
     calls: BTreeMap<Ending, u64>,
     in_flight: u32,
     max_in_flight: u32,
+    connections: u64,
     last: HeaderMap,
 }
 
@@ -91,6 +94,11 @@ impl State {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing below panics between two changes that belong together.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection was opened.
+    pub(super) fn connected(&self) {
+        self.lock().connections += 1;
     }
 
     /// A call begins. Its headers are kept for whoever asks what was sent last.
@@ -122,8 +130,8 @@ impl State {
         self.lock().accounts.make(key, email, body)
     }
 
-    pub(super) fn find(&self, identifier: &str) -> Option<Option<Vec<u8>>> {
-        self.lock().accounts.find(identifier).map(|body| body.map(<[u8]>::to_vec))
+    pub(super) fn find(&self, identifier: &str) -> Option<Vec<u8>> {
+        self.lock().accounts.find(identifier).map(<[u8]>::to_vec)
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -134,6 +142,7 @@ impl State {
             doubles: inner.accounts.doubles(),
             in_flight: inner.in_flight,
             max_in_flight: inner.max_in_flight,
+            connections: inner.connections,
         }
     }
 
@@ -154,6 +163,7 @@ impl State {
         inner.magic.clear();
         inner.calls.clear();
         inner.max_in_flight = inner.in_flight;
+        inner.connections = 0;
         Ok(())
     }
 
@@ -283,9 +293,9 @@ mod tests {
         first.ends(Ending::Status(201));
         assert_eq!(state.stats().in_flight, 2);
         drop((first, second));
-        let stats = state.stats();
-        assert_eq!((stats.in_flight, stats.max_in_flight), (0, 2));
-        assert_eq!(stats.calls, BTreeMap::from([("201".into(), 1), ("timeout".into(), 1)]));
+        let seen = state.stats();
+        assert_eq!((seen.in_flight, seen.max_in_flight), (0, 2));
+        assert_eq!(seen.calls, BTreeMap::from([("201".into(), 1), ("timeout".into(), 1)]));
         assert_eq!(state.accounts().keys["k"], Tally { calls: 1, accounts: 0 });
     }
 }

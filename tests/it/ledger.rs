@@ -11,6 +11,7 @@ use uuid::Uuid;
 mod conformance;
 mod memory;
 mod model;
+mod postgres;
 mod sqlite;
 
 /// A worker's ledger, as a test holds it.

@@ -2,3 +2,5 @@
 
 pub(crate) mod broker;
 pub(crate) mod postgres;
+pub(crate) mod worker;
+pub(crate) mod world;

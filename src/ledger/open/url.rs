@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(shown("sqlite:///a.db"), "sqlite:///a.db");
         let url: LedgerUrl = "postgres://joe:s3cret@h/d".parse().expect("a ledger's URL");
         assert_eq!(format!("{url:?}"), "postgres://h:5432/d");
-        let error = "postgres://joe:s3?cret@h/d".parse::<LedgerUrl>().expect_err("a raw question mark");
-        assert!(!format!("{error} {error:?}").contains("cret"));
+        let error = "postgres://joe@h/d?passwort=s3cret".parse::<LedgerUrl>().expect_err("no such parameter");
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
     }
 }

@@ -4,10 +4,7 @@ use super::{
     Worker,
     conformance::{Fixture, conforms, conforms_shared},
 };
-use imin_customer_worker::ledger::{
-    Ledger,
-    memory::{MemoryLedger, Store},
-};
+use imin_customer_worker::ledger::memory::{MemoryLedger, Store};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
