@@ -67,7 +67,7 @@ impl Settings {
         let log = Log::default();
         log.follow(child.stdout.take().expect("piped"));
         log.follow(child.stderr.take().expect("piped"));
-        Worker { child, log, client: reqwest::Client::builder().no_proxy().build().expect("a client") }
+        Worker { child, log, client: client() }
     }
 }
 
@@ -217,4 +217,11 @@ impl Worker {
 /// The pause between two looks at something that sends no event of its own.
 pub(crate) async fn poll() {
     tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// An HTTP client that asks the process itself, whatever proxy the machine has.
+pub(crate) fn client() -> reqwest::Client {
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
 }
