@@ -5,6 +5,7 @@
 use crate::message::{Message, Properties, ShortString};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::time::Duration;
 
 /// A message that the broker waits to hear of. Settling consumes it, so that settling twice does
 /// not compile; one that is dropped unsettled (a panic) is requeued.
@@ -60,6 +61,10 @@ pub trait Source: Send {
     /// Stops the flow and hands over what had been fetched ahead, for the caller to release.
     /// The next `next` starts it again.
     fn pause(&mut self) -> BoxFuture<'_, Vec<Delivery>>;
+    /// One delivery, if the queue has one and the broker is there, without starting the flow.
+    fn one(&mut self) -> BoxFuture<'_, Option<Delivery>>;
+    /// Writes the acknowledgements that wait and lets go of the connection. Bounded in time.
+    fn close(&mut self) -> BoxFuture<'_, ()>;
 }
 
 /// A message to publish: persistent, mandatory, confirmed.
@@ -91,7 +96,7 @@ pub enum PublishError {
     },
     /// No confirm in time.
     #[error("the broker did not confirm within {0:?}")]
-    Timeout(std::time::Duration),
+    Timeout(Duration),
     /// The connection or channel broke, or there is none.
     #[error("no connection to the broker: {0}")]
     Connection(String),
@@ -101,4 +106,51 @@ pub enum PublishError {
 pub trait Publisher: Send + Sync {
     /// Publishes once and waits for the confirm, bounded in time.
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>>;
+}
+
+/// The names of everything on the broker, and the ladder of its delay queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The work queue.
+    pub queue: String,
+    /// The topic exchange that senders publish to.
+    pub exchange: String,
+    /// The routing key that senders use.
+    pub routing_key: String,
+    /// The topic exchange of the events that go out.
+    pub events_exchange: String,
+    /// Their routing key.
+    pub events_routing_key: String,
+    /// The alternate exchange for events without a subscriber.
+    pub unrouted_exchange: String,
+    /// Its queue.
+    pub unrouted_queue: String,
+    /// The exchange for dead letters.
+    pub dead_exchange: String,
+    /// Its queue.
+    pub dead_queue: String,
+}
+
+impl Names {
+    /// The delays that the broker offers, shortest first. A longer wait takes several rounds.
+    pub const DELAYS: [(Duration, &'static str); 6] = [
+        (Duration::from_secs(5), "5s"),
+        (Duration::from_secs(15), "15s"),
+        (Duration::from_secs(60), "1m"),
+        (Duration::from_secs(300), "5m"),
+        (Duration::from_secs(900), "15m"),
+        (Duration::from_secs(3600), "1h"),
+    ];
+
+    /// The delays alone.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> {
+        Self::DELAYS.iter().map(|(delay, _)| *delay)
+    }
+
+    /// The delay queue for a wait: the longest whose delay does not exceed it, else the shortest.
+    /// What is left of the wait is waited for after the message has come back.
+    pub fn retry_queue(&self, wait: Duration) -> String {
+        let fits = Self::DELAYS.iter().rev().find(|(delay, _)| *delay <= wait).unwrap_or(&Self::DELAYS[0]);
+        format!("{}.retry.{}", self.queue, fits.1)
+    }
 }

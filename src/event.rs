@@ -1,14 +1,35 @@
 //! From a message to a *create customer* event: the three encodings, the identity, the trace.
 //!
 //! Owns the envelope. What a customer must look like is `customer`'s; JSON itself is `json`'s.
+//! Each submodule answers one question: which encoding, which attributes, where the data lies,
+//! which identity, which trace.
 
-use crate::{message::Message, problem::Problem};
+use crate::{
+    message::{Message, ShortString},
+    problem::{Path, Problem, Problems},
+};
+use attributes::Attributes;
 use bytes::Bytes;
+use encoding::Encoding;
 use jiff::civil::Date;
 use std::fmt;
 use uuid::Uuid;
 
-/// The identity of an event, a UUIDv5 of its source and id: the ledger's key, the `Idempotency-Key`
+mod attributes;
+mod body;
+mod data;
+mod encoding;
+mod identity;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub use body::MAX_BODY;
+
+/// The `type` that every event in must have, whichever way it is written.
+pub const CREATE_CUSTOMER: &str = "CreateCustomer";
+
+/// The identity of an event, a version 5 UUID of its source and id: the ledger's key, the `Idempotency-Key`
 /// of every call for it, the id of the event that goes out, and the only name of it in a log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey(pub Uuid);
@@ -58,8 +79,38 @@ pub struct Invalid {
     pub problems: Vec<Problem>,
 }
 
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
 /// Reads an event; `today` is the last date that is not in the future.
+///
+/// The error lists every problem of envelope and data at once. The same message always gives the
+/// same key, and so does the same CloudEvent in another encoding.
 pub fn read(message: &Message, today: Date) -> Result<Event, Invalid> {
-    let _ = (message, today);
-    unimplemented!("contract")
+    let mut problems = Problems::default();
+    let text = body::text(message, &mut problems);
+    let tree = text.and_then(|text| body::tree(text, &Path::Root, &mut problems));
+    let encoding = Encoding::of(message);
+    let attributes = Attributes::of(encoding, message, tree.as_ref());
+    let envelope = attributes::check(encoding, message, attributes.as_ref(), &mut problems);
+    let data = data::read(encoding, message, text, tree.as_ref(), today, &mut problems);
+    let (key, id) = identity::of(&envelope, message);
+    match data {
+        Some((data, missing)) if problems.is_empty() => Ok(Event {
+            key,
+            id,
+            subject: envelope.subject.map(str::to_owned),
+            trace: trace::read(message, attributes.as_ref()),
+            request: missing.supply(&data),
+        }),
+        _ => Err(Invalid { key, problems: problems.into_list() }),
+    }
+}
+
+/// A property's text, where it is set: some clients send an empty one for one that is not.
+fn set(property: Option<&ShortString>) -> Option<&str> {
+    property.map(ShortString::as_str).filter(|text| !text.is_empty())
 }

@@ -1,1 +1,436 @@
-//! To be written.
+//! The gate before every call: breaker, suspensions, pace, retry budget and the limit on calls at a time.
+//!
+//! Owns waiting for a place, and the one answer to "may the worker take messages now". The rules
+//! themselves are pure and live in `breaker`, `limit` and `pace`.
+
+use crate::{
+    breaker::{Admission, Breaker, Settings as BreakerSettings, Signal, State, Trip},
+    limit::Limit,
+    outcome::{Answer, NotDone},
+    pace::{Budget, Pace},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
+use tracing::{info, warn};
+
+/// The numbers of the gate.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The breaker's.
+    pub breaker: BreakerSettings,
+    /// The most calls at a time.
+    pub concurrency: usize,
+    /// Whether the limit on calls at a time adapts.
+    pub adaptive: bool,
+    /// Calls a second, if bounded.
+    pub rate_limit: Option<f64>,
+    /// Retries as a share of calls.
+    pub retry_budget: f64,
+    /// The longest `Retry-After` that is believed.
+    pub retry_after_max: Duration,
+}
+
+/// How long the worker holds still after a 429 that does not say how long.
+const PAUSE_AFTER_429: Duration = Duration::from_secs(1);
+
+/// What holds the whole worker up: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pause {
+    /// imin fails.
+    Breaker,
+    /// imin refuses the key, or the URL is wrong.
+    Misconfigured,
+    /// The ledger cannot be written.
+    Ledger,
+    /// There is no connection to publish on.
+    Broker,
+}
+
+impl Pause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Breaker, Self::Misconfigured, Self::Ledger, Self::Broker];
+
+    /// As labels and `/readyz` say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::Misconfigured => "misconfigured",
+            Self::Ledger => "ledger",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+/// Whether messages are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// As many as there is room for.
+    Open,
+    /// None, and none can be given back either: there is no connection to publish on.
+    Hold,
+    /// None. `wants_probe`: but one, to try imin with.
+    Paused {
+        /// Nobody waits who could be the next probe.
+        wants_probe: bool,
+    },
+}
+
+/// What an operator wants to know, published at every change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Why the breaker is open, if it is.
+    pub trip: Option<Trip>,
+    /// What else holds the worker up, and in which words.
+    pub suspended: BTreeMap<Pause, String>,
+    /// The breaker's state, as its label says it.
+    pub breaker: &'static str,
+}
+
+/// The worker is paused: give the message back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paused;
+
+/// The gate.
+pub struct Gate {
+    settings: Settings,
+    inner: Mutex<Inner>,
+    /// One waiter for a place at a time.
+    place: Notify,
+    /// Every waiter: the rules have changed.
+    changed: Notify,
+    flow: watch::Sender<Flow>,
+    view: watch::Sender<View>,
+}
+
+struct Inner {
+    breaker: Breaker,
+    limit: Limit,
+    pace: Pace,
+    budget: Budget,
+    suspended: BTreeMap<Pause, String>,
+    under_way: usize,
+    candidate: bool,
+}
+
+/// What a waiter is told.
+enum Try {
+    Go { probe: bool },
+    Wait(Option<Instant>),
+    Give,
+}
+
+/// A place to call from. Dropped without a report, it says nothing about imin.
+#[must_use = "an unused place is lost to others until it is dropped"]
+pub struct Place {
+    gate: Arc<Gate>,
+    /// The call is a probe: its failure is not the message's.
+    pub probe: bool,
+    started: Instant,
+    reported: bool,
+}
+
+impl Gate {
+    /// An open gate.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let inner = Inner {
+            breaker: Breaker::new(settings.breaker),
+            limit: Limit::new(settings.concurrency, settings.adaptive),
+            pace: Pace::new(settings.rate_limit),
+            budget: Budget::new(settings.retry_budget),
+            suspended: BTreeMap::new(),
+            under_way: 0,
+            candidate: false,
+        };
+        let (flow, view) = (watch::Sender::new(inner.flow()), watch::Sender::new(inner.view()));
+        let (place, changed) = (Notify::new(), Notify::new());
+        Arc::new(Self { settings, inner: Mutex::new(inner), place, changed, flow, view })
+    }
+
+    /// Whether messages are taken, now and at every change.
+    pub fn flow(&self) -> watch::Receiver<Flow> {
+        self.flow.subscribe()
+    }
+
+    /// The most calls at a time now.
+    pub fn limit(&self) -> usize {
+        self.lock().limit.get()
+    }
+
+    /// What the gate looks like, now and at every change.
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    /// Holds the worker up for a reason of its own.
+    pub fn suspend(&self, pause: Pause, detail: String) {
+        if self.change(|inner| inner.suspended.insert(pause, detail.clone())).is_none() {
+            warn!(cause = pause.as_str(), %detail, "paused");
+        }
+    }
+
+    /// Takes that reason away.
+    pub fn resume(&self, pause: Pause) {
+        if self.change(|inner| inner.suspended.remove(&pause)).is_some() {
+            info!(cause = pause.as_str(), "resumed");
+        }
+    }
+
+    /// Lets the next probe go at once: the key or the URL may have been mended.
+    pub fn probe_now(&self) {
+        self.change(|inner| inner.breaker.probe_now(Instant::now()));
+    }
+
+    /// Waits for a place to call from. While the worker is paused, one waiter stays to be the next
+    /// probe and the others are told to give their messages back; while only the connection for
+    /// publishing is gone, all wait, since none could be given back.
+    pub async fn enter(self: &Arc<Self>, retry: bool) -> Result<Place, Paused> {
+        let mut seat = Seat { gate: self, taken: false };
+        let mut told = false;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let tried = self.try_enter(retry, &mut seat);
+            match tried {
+                Try::Go { probe } => {
+                    return Ok(Place {
+                        gate: Arc::clone(self),
+                        probe,
+                        started: Instant::now(),
+                        reported: false,
+                    });
+                }
+                Try::Give => return Err(Paused),
+                Try::Wait(until) => {
+                    // A place that was offered and could not be used is the next one's.
+                    if std::mem::take(&mut told) && until.is_some() {
+                        self.place.notify_one();
+                    }
+                    tokio::select! {
+                        () = changed => {}
+                        () = self.place.notified(), if until.is_none() => told = true,
+                        () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn try_enter(&self, retry: bool, seat: &mut Seat<'_>) -> Try {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        if inner.suspended.keys().any(|pause| *pause != Pause::Broker) {
+            return Try::Give;
+        }
+        if !inner.suspended.is_empty() || inner.under_way >= inner.limit.get() {
+            return Try::Wait(None);
+        }
+        if let Some(until) = inner.pace.wait_until(now) {
+            return Try::Wait(Some(until));
+        }
+        let admission = {
+            let under_way = inner.under_way;
+            inner.breaker.admit(now, under_way)
+        };
+        let probe = match admission {
+            Admission::Closed(_) if inner.candidate && !seat.taken => return Try::Give,
+            Admission::Closed(until) => {
+                if !seat.taken {
+                    (seat.taken, inner.candidate) = (true, true);
+                    self.publish(&inner);
+                }
+                return Try::Wait(until);
+            }
+            Admission::Full => return Try::Wait(None),
+            Admission::Pass => false,
+            Admission::Probe => true,
+        };
+        if !probe {
+            if retry {
+                if let Err(again) = inner.budget.withdraw(now) {
+                    return Try::Wait(Some(again));
+                }
+            } else {
+                inner.budget.deposit();
+            }
+        }
+        inner.pace.go(now);
+        inner.under_way += 1;
+        Try::Go { probe }
+    }
+
+    fn leave(&self, place: &Place, answer: Option<&Answer>) {
+        let now = Instant::now();
+        let before = self.change(|inner| {
+            let before = inner.breaker.state();
+            let under_way = inner.under_way;
+            inner.under_way -= 1;
+            match answer {
+                Some(answer) => {
+                    inner.learn(answer, now.duration_since(place.started), under_way);
+                    inner.breaker.report(now, place.probe, Signal::from(answer));
+                    if let Some(wait) = self.hold_after(answer) {
+                        inner.pace.hold(now, wait);
+                    }
+                }
+                None if place.probe => inner.breaker.abandon_probe(),
+                None => {}
+            }
+            (before, inner.breaker.state())
+        });
+        announce(before.0, before.1);
+        self.place.notify_one();
+    }
+
+    /// A 429, or a 503 that says for how long, slows the whole worker.
+    fn hold_after(&self, answer: &Answer) -> Option<Duration> {
+        let Answer::NotDone { cause: NotDone::Status(status), retry_after } = answer else {
+            return None;
+        };
+        let wait = match (status, retry_after) {
+            (_, Some(wait)) => *wait,
+            (429, None) => PAUSE_AFTER_429,
+            _ => return None,
+        };
+        Some(wait.min(self.settings.retry_after_max))
+    }
+
+    /// Changes the rules, and tells everyone whom the change concerns.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.lock();
+        let result = change(&mut inner);
+        let told = self.publish(&inner);
+        drop(inner);
+        if told {
+            self.changed.notify_waiters();
+        }
+        result
+    }
+
+    /// Shows flow and view where they changed; whether the rules for those who wait did.
+    fn publish(&self, inner: &Inner) -> bool {
+        let flow = inner.flow();
+        let flows = self.flow.send_if_modified(|shown| std::mem::replace(shown, flow) != flow);
+        let same = {
+            let shown = self.view.borrow();
+            shown.breaker == inner.breaker.state().as_str()
+                && shown.suspended == inner.suspended
+                && shown.trip == inner.trip()
+        };
+        if !same {
+            self.view.send_replace(inner.view());
+        }
+        flows || !same
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one waiter who stays to be the next probe; another may as soon as this one is gone.
+struct Seat<'a> {
+    gate: &'a Gate,
+    taken: bool,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            self.gate.change(|inner| inner.candidate = false);
+        }
+    }
+}
+
+impl Inner {
+    fn learn(&mut self, answer: &Answer, latency: Duration, under_way: usize) {
+        match answer {
+            Answer::NotDone { .. } | Answer::Ambiguous { .. } => self.limit.overloaded(),
+            Answer::Misconfigured { .. } => {}
+            _ => self.limit.answered(latency, under_way),
+        }
+    }
+
+    fn trip(&self) -> Option<Trip> {
+        match self.breaker.state() {
+            State::Open { trip, .. } => Some(trip),
+            _ => None,
+        }
+    }
+
+    fn flow(&self) -> Flow {
+        match self.breaker.state() {
+            State::Open { probing, .. } => {
+                Flow::Paused { wants_probe: self.suspended.is_empty() && !self.candidate && !probing }
+            }
+            _ if self.suspended.is_empty() => Flow::Open,
+            _ if self.suspended.keys().all(|pause| *pause == Pause::Broker) => Flow::Hold,
+            _ => Flow::Paused { wants_probe: false },
+        }
+    }
+
+    fn view(&self) -> View {
+        View { breaker: self.breaker.state().as_str(), trip: self.trip(), suspended: self.suspended.clone() }
+    }
+}
+
+impl View {
+    /// Everything that holds the worker up, and in which words.
+    pub fn pauses(&self) -> BTreeMap<Pause, String> {
+        let mut pauses = self.suspended.clone();
+        match self.trip {
+            None => None,
+            Some(Trip::Failing) => {
+                pauses.insert(Pause::Breaker, "imin fails; one call now and then tries it".to_owned())
+            }
+            Some(Trip::Misconfigured(status)) => pauses.insert(
+                Pause::Misconfigured,
+                format!("imin answers {status}: check IMIN_API_KEY and IMIN_BASE_URL; resumes by itself"),
+            ),
+        };
+        pauses
+    }
+}
+
+/// One line for each change of the breaker.
+fn announce(before: State, after: State) {
+    if before.as_str() == after.as_str() {
+        return;
+    }
+    match after {
+        State::Closed => info!("breaker closed: imin works"),
+        State::Recovering { .. } => info!("breaker half open: a probe succeeded, coming back in steps"),
+        State::Open { trip: Trip::Failing, .. } => warn!(cause = "failing", "breaker open: imin fails"),
+        State::Open { trip: Trip::Misconfigured(status), .. } => warn!(
+            cause = "misconfigured",
+            status,
+            "breaker open: imin refuses the key, or the URL is wrong; check IMIN_API_KEY and IMIN_BASE_URL"
+        ),
+    }
+}
+
+impl Place {
+    /// Tells the gate what came of the call.
+    pub fn report(mut self, answer: &Answer) {
+        self.reported = true;
+        self.gate.leave(&self, Some(answer));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.reported {
+            self.gate.leave(self, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

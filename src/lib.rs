@@ -3,9 +3,10 @@
 //! ```text
 //! pure      json problem event customer outcome retry message clock
 //! ports     imin ledger broker            (traits and their own types)
-//! rooms     gate pipeline worker dead_letters metrics shutdown telemetry admin
+//! rooms     gate pipeline worker dead_letters health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
 //! edge      config app cli                (`app` alone names concrete adapters)
+//! aside     sandbox                       (plays imin; nothing of the product knows it)
 //! ```
 //!
 //! Downwards only: a pure room knows pure rooms; a port knows pure rooms; `pipeline` and `worker`
@@ -14,22 +15,29 @@
 pub mod admin;
 pub mod amqp;
 pub mod app;
+pub mod breaker;
 pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod customer;
 pub mod event;
+pub mod failpoint;
 pub mod gate;
+pub mod health;
 pub mod imin;
 pub mod json;
 pub mod ledger;
+pub mod letters;
+pub mod limit;
 pub mod message;
 pub mod metrics;
 pub mod outcome;
+pub mod pace;
 pub mod pipeline;
 pub mod problem;
 pub mod retry;
+pub mod sandbox;
 pub mod shutdown;
 pub mod telemetry;
 pub mod worker;

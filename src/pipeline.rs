@@ -1,1 +1,503 @@
-//! To be written.
+//! One event from its delivery to its settlement: read, enter, claim, call, record, publish, settle.
+//!
+//! Owns the order of these steps, which is what the promises rest on: the attempt is on record before
+//! the first byte goes out, the account is on record before its event, the event is confirmed before
+//! the ack. What to do about an outcome is `outcome::decide`'s; the log line, the metric and the
+//! broker's verb are all read from its one answer.
+
+use crate::{
+    broker::{Delivery, Names, Publication, PublishError, Publisher},
+    clock,
+    event::{self, Event, EventKey},
+    failpoint::kill_point,
+    gate::{Gate, Pause, Paused, Place},
+    imin::{self, Accounts, Create},
+    ledger::{Begun, Finish, Intent, Ledger, Recorded},
+    letters::{self, Failure, Resolution, Travel},
+    message::Message,
+    metrics::Metrics,
+    outcome::{Account, Ambiguity, Ambiguous, Answer, Disposition, Outcome, Policy, Reason, Spent, decide},
+    retry::Schedule,
+    shutdown::Shutdown,
+};
+use jiff::Timestamp;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
+
+/// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
+const REPEAT_FIRST: Duration = Duration::from_millis(100);
+/// The longest wait between two tries to publish or to record.
+const REPEAT_MOST: Duration = Duration::from_secs(5);
+/// The first wait for another worker's call for the same event.
+const HELD_FIRST: Duration = Duration::from_millis(20);
+
+/// The numbers and names of the pipeline.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Names on the broker.
+    pub names: Names,
+    /// This worker's mark on its events.
+    pub instance: String,
+    /// When to give up.
+    pub policy: Policy,
+    /// When to try again.
+    pub schedule: Schedule,
+    /// The longest wait in this process; a longer one is spent in a delay queue.
+    pub in_process_max: Duration,
+    /// How long a delivery may be held in all: well below the broker's consumer timeout.
+    pub hold_max: Duration,
+}
+
+/// Everything an event passes through.
+pub struct Pipeline {
+    /// imin.
+    pub accounts: Arc<dyn Accounts>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where messages go.
+    pub publisher: Arc<dyn Publisher>,
+    /// The gate before every call.
+    pub gate: Arc<Gate>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The numbers.
+    pub settings: Settings,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+/// How an event ended here.
+struct Verdict {
+    disposition: Disposition,
+    /// The publication that must be confirmed before the ack; none for what is confirmed already.
+    publication: Option<Publication>,
+    /// The account was recorded, and its event is now to be noted as confirmed.
+    records: bool,
+}
+
+/// One event on its way.
+struct Journey<'a> {
+    pipeline: &'a Pipeline,
+    message: &'a Message,
+    event: &'a Event,
+    travel: Travel,
+    deadline: Instant,
+    /// How long to wait for whoever else calls for this event.
+    held: Duration,
+}
+
+/// One step of a journey.
+enum Step {
+    /// It is over.
+    End(Verdict),
+    /// Wait in this process, then go on.
+    Wait(Duration),
+}
+
+impl Pipeline {
+    /// Takes a delivery to its end: settled, or back with the broker.
+    pub async fn process(&self, delivery: Delivery) {
+        let started = Instant::now();
+        let now = clock::now();
+        let read = event::read(&delivery.message, clock::today(now));
+        let key = match &read {
+            Ok(event) => event.key,
+            Err(invalid) => invalid.key,
+        };
+        let span = info_span!(
+            "message",
+            event_key = %key,
+            redelivered = delivery.message.redelivered,
+            attempt = Empty,
+            outcome = Empty
+        );
+        async {
+            kill_point("received");
+            let verdict = match &read {
+                Ok(event) => self.travel(&delivery.message, event, started).await,
+                Err(invalid) => self.invalid(&delivery.message, invalid, now),
+            };
+            self.carry_out(delivery, key, verdict, started).await;
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Gives a delivery back without trying anything: the worker is paused, or stops.
+    pub async fn release(&self, delivery: Delivery) {
+        let travel = Travel::read(&delivery.message);
+        let publication = letters::put_back(&self.settings.names, &delivery.message, &travel, None);
+        if !delivery.lost() && self.confirm(&delivery, publication).await {
+            self.count(Disposition::Release);
+            delivery.ack();
+        }
+    }
+
+    fn invalid(&self, message: &Message, invalid: &event::Invalid, now: Timestamp) -> Verdict {
+        let spent = Spent { attempts: 0, elapsed: Duration::ZERO, probe: false };
+        let disposition = decide(&Outcome::Invalid, spent, &self.settings.policy);
+        let failure = Failure {
+            key: invalid.key,
+            reason: Reason::InvalidEvent,
+            detail: json!({ "problems": invalid.problems }),
+            status: None,
+            attempts: 0,
+            first_attempt_at: None,
+            at: now,
+        };
+        let publication = Some(letters::dead(&self.settings.names, message, &failure));
+        Verdict { disposition, publication, records: false }
+    }
+
+    async fn travel(&self, message: &Message, event: &Event, started: Instant) -> Verdict {
+        let mut journey = Journey {
+            pipeline: self,
+            message,
+            event,
+            travel: Travel::read(message),
+            deadline: started + self.settings.hold_max,
+            held: HELD_FIRST,
+        };
+        journey.run().await
+    }
+
+    /// Publishes what must be confirmed, and settles.
+    async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, started: Instant) {
+        let Verdict { disposition, publication, records } = verdict;
+        // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
+        // created event is due in any case, and the ledger keeps the next delivery from repeating it.
+        if delivery.lost() && !records {
+            debug!("the broker has the message back already");
+            return;
+        }
+        if let Some(publication) = publication
+            && !self.confirm(&delivery, publication).await
+        {
+            debug!("the broker has the message back already");
+            return;
+        }
+        kill_point("published");
+        if records {
+            self.ledger.published(key);
+            self.metrics.events_published.inc();
+        }
+        self.count(disposition);
+        self.tell(disposition);
+        if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
+            self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
+            self.observe_age(&delivery.message);
+        }
+        delivery.ack();
+        kill_point("acked");
+    }
+
+    /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
+    /// back, since the worker aborts.
+    async fn confirm(&self, delivery: &Delivery, publication: Publication) -> bool {
+        let mut wait = REPEAT_FIRST;
+        loop {
+            match self.publisher.publish(publication.clone()).await {
+                Ok(()) => return true,
+                Err(PublishError::Connection(_)) => {}
+                Err(error) => warn!(%error, "a message was not confirmed, publishing it again"),
+            }
+            if delivery.lost() {
+                return false;
+            }
+            tokio::select! {
+                () = self.shutdown.abort.cancelled() => return false,
+                () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
+            }
+        }
+    }
+
+    fn count(&self, disposition: Disposition) {
+        if let Some(outcome) = disposition.label() {
+            self.metrics.outcomes.with_label_values(&[outcome]).inc();
+        }
+        match disposition {
+            Disposition::DeadLetter(reason) => {
+                self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+            }
+            Disposition::Retry { cause, .. } => {
+                self.metrics.retries.with_label_values(&[cause.as_str()]).inc();
+            }
+            Disposition::Complete(_) | Disposition::Release => {}
+        }
+    }
+
+    fn tell(&self, disposition: Disposition) {
+        if let Some(outcome) = disposition.label() {
+            Span::current().record("outcome", outcome);
+        }
+        match disposition {
+            Disposition::Complete(_) => debug!("done"),
+            Disposition::DeadLetter(reason) => warn!(reason = reason.as_str(), "dead letter"),
+            Disposition::Retry { cause, .. } => info!(cause = cause.as_str(), "waits in a delay queue"),
+            Disposition::Release => debug!("given back"),
+        }
+    }
+
+    fn observe_age(&self, message: &Message) {
+        if let Some(sent) = message.properties.timestamp() {
+            let sent = i64::try_from(*sent).unwrap_or(i64::MAX);
+            let age = clock::now().as_second().saturating_sub(sent).max(0);
+            #[expect(clippy::cast_precision_loss, reason = "seconds of an age")]
+            self.metrics.event_age.observe(age as f64);
+        }
+    }
+}
+
+impl Journey<'_> {
+    async fn run(&mut self) -> Verdict {
+        if let Some(verdict) = self.operator_found_it().await {
+            return verdict;
+        }
+        if let Some(wait) = self.early() {
+            match self.wait(wait) {
+                Step::End(verdict) => return verdict,
+                Step::Wait(wait) => {
+                    if self.interrupted(sleep(wait)).await.is_none() {
+                        return self.release();
+                    }
+                }
+            }
+        }
+        loop {
+            match self.attempt().await {
+                Step::End(verdict) => return verdict,
+                Step::Wait(wait) => {
+                    if self.interrupted(sleep(wait)).await.is_none() {
+                        return self.release();
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None` when the worker stops, or has held the message for as long as it may.
+    async fn interrupted<T>(&self, what: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.pipeline.shutdown.drain.cancelled() => None,
+            done = timeout_at(self.deadline, what) => done.ok(),
+        }
+    }
+
+    /// How much of a wait that was begun elsewhere is left.
+    fn early(&self) -> Option<Duration> {
+        let left = self.travel.not_before?.duration_since(clock::now());
+        Duration::try_from(left).ok().filter(|left| !left.is_zero())
+    }
+
+    async fn attempt(&mut self) -> Step {
+        let retry = self.travel.failures > 0;
+        let gate = &self.pipeline.gate;
+        let place = match self.interrupted(gate.enter(retry)).await {
+            Some(Ok(place)) => place,
+            Some(Err(Paused)) | None => return Step::End(self.release()),
+        };
+        let intent = self.intent();
+        let attempt = intent.attempt;
+        Span::current().record("attempt", attempt);
+        let begun = match self.pipeline.ledger.begin(intent).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                drop(place);
+                gate.suspend(Pause::Ledger, error.to_string());
+                return Step::End(self.release());
+            }
+        };
+        kill_point("begun");
+        match begun {
+            Begun::Go { possible_duplicate } => self.call(place, attempt, possible_duplicate).await,
+            Begun::Created(recorded) => Step::End(self.resume(&recorded)),
+            Begun::Unknown => {
+                let detail = Ambiguity::OpenAttempt.detail();
+                Step::End(self.bury(self.judge(&Outcome::Unknown), None, detail))
+            }
+            Begun::Unusable => {
+                let detail = json!({ "cause": "unusable", "ended": "earlier_attempt" });
+                Step::End(self.bury(self.judge(&Outcome::UnusableBefore), None, detail))
+            }
+            Begun::Held => {
+                self.held = (self.held * 2).min(self.pipeline.settings.in_process_max.max(HELD_FIRST));
+                self.wait(self.held)
+            }
+        }
+    }
+
+    fn intent(&self) -> Intent {
+        Intent {
+            key: self.event.key,
+            attempt: self.travel.attempts.saturating_add(1),
+            despite_unknown: self.pipeline.settings.policy.ambiguous == Ambiguous::Retry,
+            not_created: match self.travel.resolution {
+                Some(Resolution::NotCreated(word)) => Some(word),
+                _ => None,
+            },
+        }
+    }
+
+    async fn call(&mut self, place: Place, attempt: u32, possible_duplicate: bool) -> Step {
+        let now = clock::now();
+        let first = *self.travel.first_attempt_at.get_or_insert(now);
+        let probe = place.probe;
+        let answer = self.ask(place).await;
+        kill_point("called");
+        self.record(&answer).await;
+        kill_point("recorded");
+        let elapsed = Duration::try_from(clock::now().duration_since(first)).unwrap_or_default();
+        let spent = Spent { attempts: attempt, elapsed, probe };
+        let disposition = decide(&Outcome::Called(answer.clone()), spent, &self.pipeline.settings.policy);
+        match (disposition, answer) {
+            (Disposition::Complete(_), Answer::Created(account)) => {
+                let recorded = Recorded { account, published: false, possible_duplicate };
+                Step::End(self.publish(disposition, &recorded))
+            }
+            (Disposition::Retry { at_least, spent, .. }, _) => {
+                self.travel.attempts += u32::from(spent);
+                self.travel.failures = self.travel.failures.saturating_add(1);
+                let wait = self.pipeline.settings.schedule.interval(self.travel.failures).max(at_least);
+                self.retry(disposition, wait)
+            }
+            (_, answer) => {
+                self.travel.attempts = attempt;
+                let (status, detail) = answer.detail();
+                Step::End(self.bury(disposition, status, detail))
+            }
+        }
+    }
+
+    /// Calls, and tells the gate and the metrics. Aborted, the outcome is nobody's to know.
+    async fn ask(&self, place: Place) -> Answer {
+        let request =
+            Create { key: self.event.key, body: self.event.request.clone(), trace: self.event.trace.clone() };
+        let started = Instant::now();
+        let metrics = &self.pipeline.metrics;
+        let answer = tokio::select! {
+            answer = self.pipeline.accounts.create(request) => answer,
+            () = self.pipeline.shutdown.abort.cancelled() => {
+                return Answer::Ambiguous { cause: Ambiguity::OpenAttempt };
+            }
+        };
+        place.report(&answer);
+        metrics.api_request_duration.observe(started.elapsed().as_secs_f64());
+        metrics.api_requests.with_label_values(&[&imin::status_label(&answer)]).inc();
+        #[expect(clippy::cast_possible_wrap, reason = "at most a few thousand")]
+        metrics.concurrency_limit.set(self.pipeline.gate.limit() as i64);
+        answer
+    }
+
+    /// Records what came of the call. What cannot be recorded cannot be built on, so this goes on until
+    /// it is; a worker that dies first leaves an open attempt, which says what is true: nobody knows.
+    async fn record(&self, answer: &Answer) {
+        let how = finish(answer);
+        let mut wait = REPEAT_FIRST;
+        while let Err(error) = self.pipeline.ledger.finish(self.event.key, how.clone()).await {
+            self.pipeline.gate.suspend(Pause::Ledger, error.to_string());
+            tokio::select! {
+                () = self.pipeline.shutdown.abort.cancelled() => return,
+                () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
+            }
+        }
+    }
+
+    /// Goes on where a row of the ledger says that an earlier delivery stopped.
+    fn resume(&self, recorded: &Recorded) -> Verdict {
+        let disposition = self.judge(&Outcome::Duplicate);
+        if recorded.published {
+            return Verdict { disposition, publication: None, records: false };
+        }
+        self.publish(disposition, recorded)
+    }
+
+    /// An operator found the account at imin and says so.
+    async fn operator_found_it(&self) -> Option<Verdict> {
+        let Some(Resolution::Created(identifier)) = &self.travel.resolution else {
+            return None;
+        };
+        let account = Account { identifier: identifier.clone(), id: None };
+        self.record(&Answer::Created(account.clone())).await;
+        Some(self.resume(&Recorded { account, published: false, possible_duplicate: false }))
+    }
+
+    fn publish(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
+        let Settings { names, instance, .. } = &self.pipeline.settings;
+        let publication = letters::created(names, instance, self.event, self.message, recorded, clock::now());
+        Verdict { disposition, publication: Some(publication), records: true }
+    }
+
+    /// Decides on an outcome that no call of this delivery brought about.
+    fn judge(&self, outcome: &Outcome) -> Disposition {
+        let spent = Spent { attempts: self.travel.attempts, elapsed: Duration::ZERO, probe: false };
+        decide(outcome, spent, &self.pipeline.settings.policy)
+    }
+
+    /// Carries out a disposition that publishes a dead letter, or else gives the message back.
+    fn bury(&self, disposition: Disposition, status: Option<u16>, detail: serde_json::Value) -> Verdict {
+        let Disposition::DeadLetter(reason) = disposition else {
+            return self.release();
+        };
+        let failure = Failure {
+            key: self.event.key,
+            reason,
+            detail,
+            status,
+            attempts: self.travel.attempts,
+            first_attempt_at: self.travel.first_attempt_at,
+            at: clock::now(),
+        };
+        let publication = Some(letters::dead(&self.pipeline.settings.names, self.message, &failure));
+        Verdict { disposition, publication, records: false }
+    }
+
+    /// A retry: in this process if the wait is short, by way of the broker if not.
+    fn retry(&mut self, disposition: Disposition, wait: Duration) -> Step {
+        let step = self.wait(wait);
+        match step {
+            Step::Wait(wait) => {
+                self.pipeline.count(disposition);
+                debug!(?wait, "trying again");
+                Step::Wait(wait)
+            }
+            Step::End(verdict) => Step::End(Verdict { disposition, ..verdict }),
+        }
+    }
+
+    /// Waits in this process, or gives the message to a delay queue.
+    fn wait(&mut self, wait: Duration) -> Step {
+        self.travel.not_before = clock::now().checked_add(wait).ok();
+        if wait <= self.pipeline.settings.in_process_max && Instant::now() + wait < self.deadline {
+            return Step::Wait(wait);
+        }
+        let names = &self.pipeline.settings.names;
+        let publication = letters::put_back(names, self.message, &self.travel, Some(wait));
+        Step::End(Verdict {
+            disposition: Disposition::Release,
+            publication: Some(publication),
+            records: false,
+        })
+    }
+
+    /// Gives the message back, with no attempt spent.
+    fn release(&self) -> Verdict {
+        let disposition = self.judge(&Outcome::Interrupted);
+        let publication = letters::put_back(&self.pipeline.settings.names, self.message, &self.travel, None);
+        Verdict { disposition, publication: Some(publication), records: false }
+    }
+}
+
+/// What the ledger is told of an answer.
+fn finish(answer: &Answer) -> Finish {
+    match answer {
+        Answer::Created(account) => Finish::Created(account.clone()),
+        Answer::Unusable { .. } => Finish::Unusable,
+        Answer::Ambiguous { .. } => Finish::Unknown,
+        Answer::Rejected { .. } | Answer::NotDone { .. } | Answer::Misconfigured { .. } => {
+            Finish::NothingMade
+        }
+    }
+}

@@ -1,3 +1,11 @@
-//! Integration tests of the real binary.
+//! Integration tests: the real binary, a real broker, the sandbox. One binary, so that all tests
+//! share one broker.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod imin_classes;
+mod imin_sandbox;
 mod ledger;
+mod main_job;
+mod private_broker;
+mod readme;
 mod support;

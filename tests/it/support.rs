@@ -1,3 +1,6 @@
-//! What tests stand on: servers of their own.
+//! What the tests stand on: real outside systems, started for them and gone with them.
 
+pub(crate) mod broker;
 pub(crate) mod postgres;
+pub(crate) mod worker;
+pub(crate) mod world;

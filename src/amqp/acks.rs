@@ -1,0 +1,202 @@
+//! Which acknowledgements to send when: pure bookkeeping of one channel's delivery tags.
+//!
+//! Tags are counted from 1 without a gap. Settled tags without an unsettled one before them go out as
+//! one `multiple` ack; a settled tag behind a slow call waits a little for that, then goes out alone,
+//! so that one slow call cannot hold back the others' credit.
+
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
+
+/// How many settled tags make a batch.
+pub const BATCH: usize = 64;
+/// How long a settled tag waits for its batch.
+pub const LINGER: Duration = Duration::from_millis(5);
+/// How long a settled tag waits behind an unsettled one.
+pub const HOLD: Duration = Duration::from_millis(25);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    Open,
+    Settled(Instant),
+    Gone,
+}
+
+/// What to write to the channel.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Flush {
+    /// Everything outstanding up to this tag.
+    pub up_to: Option<u64>,
+    /// These alone.
+    pub alone: Vec<u64>,
+}
+
+/// The tags of one channel.
+#[derive(Debug)]
+pub struct Acks {
+    /// The tag at the front of `tags`.
+    base: u64,
+    tags: VecDeque<Tag>,
+    settled: usize,
+}
+
+impl Default for Acks {
+    fn default() -> Self {
+        Self { base: 1, tags: VecDeque::new(), settled: 0 }
+    }
+}
+
+impl Acks {
+    /// Notes that a delivery may be acknowledged.
+    pub fn settle(&mut self, tag: u64, now: Instant) {
+        if self.mark(tag, Tag::Settled(now)) {
+            self.settled += 1;
+        }
+    }
+
+    /// Notes that a delivery was given back by a frame of its own.
+    pub fn gone(&mut self, tag: u64) {
+        self.mark(tag, Tag::Gone);
+    }
+
+    /// How many settled tags wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.settled
+    }
+
+    /// What to write now. `all` leaves nothing waiting.
+    pub fn flush(&mut self, now: Instant, all: bool) -> Flush {
+        let up_to = self.take_front();
+        let crowded = self.settled >= BATCH;
+        let mut alone = Vec::new();
+        if self.settled > 0 {
+            for (offset, tag) in (0u64..).zip(self.tags.iter_mut()) {
+                if let Tag::Settled(since) = *tag
+                    && (all || crowded || now.duration_since(since) >= HOLD)
+                {
+                    *tag = Tag::Gone;
+                    self.settled -= 1;
+                    alone.push(self.base + offset);
+                }
+            }
+        }
+        Flush { up_to, alone }
+    }
+
+    /// The last settled tag of the front that has no open one before it.
+    fn take_front(&mut self) -> Option<u64> {
+        let mut last = None;
+        while let Some(tag) = self.tags.front() {
+            match tag {
+                Tag::Open => break,
+                Tag::Settled(_) => {
+                    last = Some(self.base);
+                    self.settled -= 1;
+                }
+                Tag::Gone => {}
+            }
+            self.tags.pop_front();
+            self.base += 1;
+        }
+        last
+    }
+
+    fn mark(&mut self, tag: u64, state: Tag) -> bool {
+        let Some(offset) = tag.checked_sub(self.base).and_then(|offset| usize::try_from(offset).ok()) else {
+            return false;
+        };
+        if offset >= self.tags.len() {
+            self.tags.resize(offset + 1, Tag::Open);
+        }
+        let open = self.tags[offset] == Tag::Open;
+        if open {
+            self.tags[offset] = state;
+        }
+        open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_contiguous_run_is_one_frame() {
+        let (mut acks, now) = (Acks::default(), Instant::now());
+        for tag in [2, 1, 3] {
+            acks.settle(tag, now);
+        }
+        assert_eq!(acks.flush(now, false), Flush { up_to: Some(3), alone: vec![] });
+        assert_eq!(acks.waiting(), 0);
+    }
+
+    #[test]
+    fn a_slow_call_holds_the_others_back_for_a_moment_only() {
+        let (mut acks, now) = (Acks::default(), Instant::now());
+        acks.settle(2, now);
+        assert_eq!(acks.flush(now, false), Flush::default());
+        assert_eq!(acks.flush(now + HOLD, false), Flush { up_to: None, alone: vec![2] });
+        acks.settle(1, now);
+        assert_eq!(acks.flush(now, false), Flush { up_to: Some(1), alone: vec![] });
+    }
+
+    #[test]
+    fn a_crowd_behind_a_slow_call_is_not_held_back_at_all() {
+        let (mut acks, now) = (Acks::default(), Instant::now());
+        for tag in 2..2 + BATCH as u64 {
+            acks.settle(tag, now);
+        }
+        assert_eq!(acks.flush(now, false).alone.len(), BATCH);
+    }
+
+    proptest! {
+        /// Whatever the order and the flushes between: each settled tag is acknowledged once, no other
+        /// is, and the tag of a `multiple` ack is itself outstanding (RabbitMQ closes the channel otherwise).
+        #[test]
+        fn every_settled_tag_is_acknowledged_exactly_once(
+            order in Just((1u64..60).collect::<Vec<_>>()).prop_shuffle(),
+            settled in 0usize..60,
+            returned in proptest::collection::hash_set(1u64..60, 0..10),
+            flush_every in 1usize..10,
+        ) {
+            let (mut acks, now) = (Acks::default(), Instant::now());
+            let mut outstanding: std::collections::BTreeSet<u64> = (1..60).collect();
+            let mut done = std::collections::BTreeSet::new();
+            for (step, tag) in order.into_iter().take(settled).enumerate() {
+                if returned.contains(&tag) {
+                    acks.gone(tag);
+                    outstanding.remove(&tag);
+                } else {
+                    acks.settle(tag, now);
+                    done.insert(tag);
+                }
+                let flush = if step % flush_every == 0 { acks.flush(now, false) } else { Flush::default() };
+                apply(&flush, &mut outstanding, &done)?;
+            }
+            let last = acks.flush(now, true);
+            apply(&last, &mut outstanding, &done)?;
+            prop_assert!(done.iter().all(|tag| !outstanding.contains(tag)));
+            prop_assert_eq!(acks.waiting(), 0);
+        }
+    }
+
+    fn apply(
+        flush: &Flush,
+        outstanding: &mut std::collections::BTreeSet<u64>,
+        done: &std::collections::BTreeSet<u64>,
+    ) -> Result<(), TestCaseError> {
+        if let Some(up_to) = flush.up_to {
+            prop_assert!(outstanding.contains(&up_to));
+            let covered: Vec<u64> = outstanding.range(..=up_to).copied().collect();
+            for tag in covered {
+                prop_assert!(done.contains(&tag));
+                outstanding.remove(&tag);
+            }
+        }
+        for tag in &flush.alone {
+            prop_assert!(done.contains(tag));
+            prop_assert!(outstanding.remove(tag));
+        }
+        Ok(())
+    }
+}

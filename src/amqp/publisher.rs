@@ -1,0 +1,237 @@
+//! The publisher: a connection and a channel of its own, owned by one task.
+//!
+//! Several threads on one channel can swap confirms, and the broker's flow control stops a whole
+//! connection, so nobody else publishes or consumes here. Every publish is mandatory, persistent and
+//! answered: by the confirm, or by an error after a bounded time.
+
+use super::{
+    Endpoint,
+    confirms::{Confirms, Reply},
+    connection::Reconnect,
+};
+use crate::broker::{Publication, PublishError, Publisher};
+use futures_util::future::{BoxFuture, FutureExt};
+use lapin::{
+    Channel, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use std::{future::poll_fn, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{info, warn};
+
+/// How many publications may be under way on the channel.
+const WINDOW: usize = 4096;
+
+/// What the observer of a connection is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// The connection is there, and can be used.
+    Up,
+    /// It is not; why.
+    Down(String),
+}
+
+/// Who is told of a connection's state.
+pub type Observer = Arc<dyn Fn(Link) + Send + Sync>;
+
+struct Command {
+    publication: Publication,
+    reply: Reply,
+}
+
+/// A handle on the publishing task; the task ends when the last handle is gone.
+#[derive(Clone)]
+pub struct AmqpPublisher {
+    commands: mpsc::Sender<Command>,
+    patience: Duration,
+}
+
+impl AmqpPublisher {
+    /// Starts the task. `confirm_timeout` bounds each publish from its writing to its confirm.
+    pub fn start(endpoint: Endpoint, confirm_timeout: Duration, observer: Observer) -> Self {
+        let (commands, receiver) = mpsc::channel(WINDOW);
+        let task = Task { endpoint, confirm_timeout, observer, commands: receiver };
+        tokio::spawn(task.run());
+        // The task answers within the timeout; the rest is for a task that is starved.
+        Self { commands, patience: confirm_timeout * 2 }
+    }
+}
+
+impl Publisher for AmqpPublisher {
+    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+        let (reply, answer) = oneshot::channel();
+        async move {
+            let gone = |_| PublishError::Connection("the publisher has stopped".into());
+            let asked = async {
+                self.commands.send(Command { publication, reply }).await.map_err(|_| gone(()))?;
+                answer.await.map_err(|_| gone(()))?
+            };
+            timeout(self.patience, asked).await.unwrap_or(Err(PublishError::Timeout(self.patience)))
+        }
+        .boxed()
+    }
+}
+
+struct Task {
+    endpoint: Endpoint,
+    confirm_timeout: Duration,
+    observer: Observer,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// lapin's confirm, whose type has no public name.
+type Confirm = BoxFuture<'static, lapin::Result<lapin::Confirmation>>;
+
+/// Why a session on a channel ended.
+enum End {
+    /// Every handle is gone.
+    Closed,
+    /// The connection or the channel is of no more use.
+    Lost(String),
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut reconnect = Reconnect::default();
+        loop {
+            let reason = match self.connect().await {
+                Ok((connection, channel)) => {
+                    reconnect.reset();
+                    info!("publisher connected");
+                    (self.observer)(Link::Up);
+                    match self.session(&connection, &channel).await {
+                        End::Closed => {
+                            let _ = timeout(self.confirm_timeout, connection.close(200, "done".into())).await;
+                            return;
+                        }
+                        End::Lost(reason) => reason,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            warn!(%reason, "publisher has no connection, trying again");
+            (self.observer)(Link::Down(reason.clone()));
+            if self.refuse_while(reconnect.wait(), &reason).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(Connection, Channel), String> {
+        let endpoint = self.endpoint.clone();
+        let opening = async {
+            let connection = endpoint.connect("publisher").await?;
+            let channel = connection.create_channel().await.map_err(|error| error.to_string())?;
+            let options = ConfirmSelectOptions::default();
+            channel.confirm_select(options).await.map_err(|error| error.to_string())?;
+            Ok((connection, channel))
+        };
+        let bounded = async {
+            timeout(self.confirm_timeout.max(Duration::from_secs(10)), opening)
+                .await
+                .unwrap_or_else(|_| Err("the broker did not open a channel in time".into()))
+        };
+        bounded.await
+    }
+
+    /// Answers publications with an error for as long as `wait` lasts; `None` when all handles are gone.
+    async fn refuse_while(&mut self, wait: impl Future<Output = ()>, reason: &str) -> Option<()> {
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                () = &mut wait => return Some(()),
+                command = self.commands.recv() => {
+                    let _ = command?.reply.send(Err(PublishError::Connection(reason.to_owned())));
+                }
+            }
+        }
+    }
+
+    async fn session(&mut self, connection: &Connection, channel: &Channel) -> End {
+        let mut confirms = Confirms::default();
+        let end = self.pump(connection, channel, &mut confirms).await;
+        let reason = match &end {
+            End::Closed => "the publisher has stopped".to_owned(),
+            End::Lost(reason) => reason.clone(),
+        };
+        confirms.fail_all(&PublishError::Connection(reason));
+        end
+    }
+
+    async fn pump(
+        &mut self,
+        connection: &Connection,
+        channel: &Channel,
+        confirms: &mut Confirms<Confirm>,
+    ) -> End {
+        loop {
+            let deadline = confirms.deadline().unwrap_or_else(|| Instant::now() + self.confirm_timeout);
+            tokio::select! {
+                biased;
+                () = poll_fn(|cx| confirms.poll_round(cx)) => {
+                    if !channel.status().connected() {
+                        return End::Lost("the channel was closed".into());
+                    }
+                }
+                command = self.commands.recv(), if confirms.len() < WINDOW => {
+                    let Some(command) = command else {
+                        return End::Closed;
+                    };
+                    if let Err(reason) = self.write(channel, command, confirms).await {
+                        return End::Lost(reason);
+                    }
+                }
+                () = sleep_until(deadline) => {
+                    if !confirms.is_empty() {
+                        return End::Lost(self.overdue(connection));
+                    }
+                    if !channel.status().connected() {
+                        return End::Lost("the channel was closed".into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A confirm is overdue: the connection may hang without a close, or the broker may have blocked it.
+    /// Either way nothing on it can be believed any more.
+    fn overdue(&self, connection: &Connection) -> String {
+        let blocked = if connection.status().blocked() { " (it has blocked this connection)" } else { "" };
+        format!("the broker did not confirm within {:?}{blocked}", self.confirm_timeout)
+    }
+
+    async fn write(
+        &self,
+        channel: &Channel,
+        command: Command,
+        confirms: &mut Confirms<Confirm>,
+    ) -> Result<(), String> {
+        let Command { publication, reply } = command;
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        let writing = channel.basic_publish(
+            publication.exchange.clone(),
+            publication.routing_key.clone(),
+            options,
+            &publication.body,
+            publication.properties.clone(),
+        );
+        let written = match timeout(self.confirm_timeout, writing).await {
+            Ok(Ok(confirm)) => Ok(confirm),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the broker took no bytes in time".to_owned()),
+        };
+        match written {
+            Ok(confirm) => {
+                confirms.push(confirm.boxed(), publication, reply, Instant::now() + self.confirm_timeout);
+                Ok(())
+            }
+            Err(reason) => {
+                let _ = reply.send(Err(PublishError::Connection(reason.clone())));
+                Err(reason)
+            }
+        }
+    }
+}

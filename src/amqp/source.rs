@@ -1,0 +1,403 @@
+//! The source: a connection of its own with the consumer and its acknowledgements.
+//!
+//! Anything that ends the flow (an error, a cancel by the server, an ack on a dead channel, a silent
+//! connection found by the watchdog) is a loss, and a loss rebuilds everything: connection, channel,
+//! QoS, topology, consumer. For ever, with growing waits.
+
+use super::{
+    Endpoint,
+    acks::{Acks, BATCH, LINGER},
+    connection::Reconnect,
+    publisher::{Link, Observer},
+    topology::{Topology, TopologyError},
+};
+use crate::{
+    broker::{Delivery, Settle, Source},
+    message::Message,
+};
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, FutureExt},
+};
+use lapin::{
+    Channel, Connection, Consumer,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
+        BasicQosOptions, QueueDeclareOptions,
+    },
+    types::{FieldTable, ShortString},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
+
+/// How long the broker may take to answer what it should answer at once.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What the source consumes.
+#[derive(Clone)]
+pub struct Settings {
+    /// The work queue.
+    pub queue: String,
+    /// How many deliveries may wait for their settlement.
+    pub prefetch: u16,
+    /// What must stand before it can be consumed from.
+    pub topology: Topology,
+    /// Whether to declare the topology, or only to look whether it is there.
+    pub apply: bool,
+}
+
+/// The source.
+pub struct AmqpSource {
+    endpoint: Endpoint,
+    settings: Settings,
+    observer: Observer,
+    reconnect: Reconnect,
+    session: Option<Session>,
+}
+
+struct Session {
+    connection: Connection,
+    channel: Channel,
+    /// None while paused.
+    consumer: Option<Consumer>,
+    settled: mpsc::UnboundedSender<Settled>,
+    acks: JoinHandle<()>,
+    lost: CancellationToken,
+    _ends: DropGuard,
+}
+
+enum Settled {
+    Ack(u64),
+    Requeue(u64),
+}
+
+struct Handle {
+    tag: u64,
+    settled: mpsc::UnboundedSender<Settled>,
+    lost: CancellationToken,
+}
+
+impl Settle for Handle {
+    fn ack(self: Box<Self>) {
+        // A session that is gone has given the message back; the ledger knows what became of it.
+        let _ = self.settled.send(Settled::Ack(self.tag));
+    }
+
+    fn requeue(self: Box<Self>) {
+        let _ = self.settled.send(Settled::Requeue(self.tag));
+    }
+
+    fn lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+}
+
+/// Why a session could not be built.
+enum Failure {
+    Connection(String),
+    Topology(TopologyError),
+}
+
+impl AmqpSource {
+    /// A source that connects at the first `next`.
+    pub fn new(endpoint: Endpoint, settings: Settings, observer: Observer) -> Self {
+        Self { endpoint, settings, observer, reconnect: Reconnect::default(), session: None }
+    }
+
+    /// Waits for the broker and prepares the first session; an error only for what no wait can mend.
+    pub async fn prepare(&mut self) -> Result<(), TopologyError> {
+        while self.session.is_none() {
+            if let Some(error) = self.try_connect().await
+                && error.is_final()
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the acks that wait, in order, and closes the connection. Bounded in time.
+    pub async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            let Session { connection, channel, settled, acks, consumer, .. } = session;
+            drop((settled, consumer));
+            let closing = async {
+                let _ = acks.await;
+                let _ = channel.close(200, "done".into()).await;
+                let _ = connection.close(200, "done".into()).await;
+            };
+            let _ = timeout(ANSWER, closing).await;
+        }
+    }
+
+    async fn try_connect(&mut self) -> Option<TopologyError> {
+        match Session::open(&self.endpoint, &self.settings).await {
+            Ok(session) => {
+                info!(queue = %self.settings.queue, "consuming");
+                self.reconnect.reset();
+                self.session = Some(session);
+                (self.observer)(Link::Up);
+                None
+            }
+            Err(failure) => {
+                let (reason, error) = match failure {
+                    Failure::Connection(reason) => (reason, None),
+                    Failure::Topology(error) => (error.to_string(), Some(error)),
+                };
+                self.down(reason);
+                if error.as_ref().is_none_or(|error| !error.is_final()) {
+                    self.reconnect.wait().await;
+                }
+                error
+            }
+        }
+    }
+
+    fn down(&mut self, reason: String) {
+        warn!(%reason, "no consumer, trying again");
+        self.session = None;
+        (self.observer)(Link::Down(reason));
+    }
+
+    async fn receive(&mut self) -> Delivery {
+        loop {
+            let Some(session) = &mut self.session else {
+                if self.try_connect().await.is_some_and(|error| error.is_final()) {
+                    self.reconnect.wait().await;
+                }
+                continue;
+            };
+            match session.receive(&self.settings.queue).await {
+                Ok(delivery) => return delivery,
+                Err(reason) => self.down(reason),
+            }
+        }
+    }
+}
+
+impl Source for AmqpSource {
+    fn next(&mut self) -> BoxFuture<'_, Delivery> {
+        self.receive().boxed()
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, Vec<Delivery>> {
+        async move {
+            let Some(session) = &mut self.session else {
+                return Vec::new();
+            };
+            match timeout(ANSWER, session.pause()).await {
+                Ok(Ok(fetched)) => fetched,
+                Ok(Err(error)) => {
+                    self.down(error.to_string());
+                    Vec::new()
+                }
+                Err(_) => {
+                    self.down("the broker did not cancel the consumer in time".into());
+                    Vec::new()
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn one(&mut self) -> BoxFuture<'_, Option<Delivery>> {
+        async move {
+            let Some(session) = &mut self.session else {
+                // It starts a consumer too, which the caller's next `pause` stops.
+                let _ = self.try_connect().await;
+                return None;
+            };
+            match timeout(ANSWER, session.get(&self.settings.queue)).await {
+                Ok(Ok(delivery)) => delivery,
+                Ok(Err(error)) => {
+                    self.down(error.to_string());
+                    None
+                }
+                Err(_) => {
+                    self.down("the broker did not answer basic.get in time".into());
+                    None
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        AmqpSource::close(self).boxed()
+    }
+}
+
+impl Session {
+    async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Failure> {
+        let connection = endpoint.connect("consumer").await.map_err(Failure::Connection)?;
+        let opened = timeout(ANSWER * 3, Self::build(&connection, settings)).await;
+        let (channel, consumer, monitor) = opened.unwrap_or_else(|_| {
+            Err(Failure::Connection("the broker did not open the consumer in time".into()))
+        })?;
+        let lost = CancellationToken::new();
+        let (settled, receiver) = mpsc::unbounded_channel();
+        let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
+        tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
+        let ends = lost.clone().drop_guard();
+        Ok(Self { connection, channel, consumer: Some(consumer), settled, acks, lost, _ends: ends })
+    }
+
+    async fn build(
+        connection: &Connection,
+        settings: &Settings,
+    ) -> Result<(Channel, Consumer, Channel), Failure> {
+        let broken = |error: lapin::Error| Failure::Connection(error.to_string());
+        // A refused declaration closes its channel, so the topology has one of its own.
+        let topology = connection.create_channel().await.map_err(broken)?;
+        let standing = if settings.apply {
+            settings.topology.apply(&topology).await
+        } else {
+            settings.topology.verify(&topology).await
+        };
+        standing.map_err(Failure::Topology)?;
+        let channel = connection.create_channel().await.map_err(broken)?;
+        channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
+        let consumer = consume(&channel, &settings.queue).await.map_err(broken)?;
+        Ok((channel, consumer, topology))
+    }
+
+    async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
+        let consumer = match &mut self.consumer {
+            Some(consumer) => consumer,
+            none => {
+                let again = timeout(ANSWER, consume(&self.channel, queue)).await;
+                let again = again.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
+                none.insert(again.map_err(|error| error.to_string())?)
+            }
+        };
+        tokio::select! {
+            () = self.lost.cancelled() => Err("the connection is lost".into()),
+            item = consumer.next() => match item {
+                Some(Ok(delivery)) => Ok(self.wrap(delivery)),
+                Some(Err(error)) => Err(error.to_string()),
+                None => Err("the broker cancelled the consumer".into()),
+            }
+        }
+    }
+
+    async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
+        let Some(mut consumer) = self.consumer.take() else {
+            return Ok(Vec::new());
+        };
+        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+        let mut fetched = Vec::new();
+        while let Some(delivery) = consumer.next().await {
+            fetched.push(self.wrap(delivery?));
+        }
+        Ok(fetched)
+    }
+
+    async fn get(&mut self, queue: &str) -> lapin::Result<Option<Delivery>> {
+        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?;
+        Ok(got.map(|message| self.wrap(message.delivery)))
+    }
+
+    fn wrap(&self, delivery: lapin::message::Delivery) -> Delivery {
+        let handle =
+            Handle { tag: delivery.delivery_tag, settled: self.settled.clone(), lost: self.lost.clone() };
+        let message = Message {
+            body: delivery.data.into(),
+            properties: delivery.properties,
+            exchange: delivery.exchange,
+            routing_key: delivery.routing_key,
+            redelivered: delivery.redelivered,
+        };
+        Delivery::new(message, Box::new(handle))
+    }
+}
+
+async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    channel.basic_consume(queue.into(), ShortString::default(), options, arguments).await
+}
+
+/// Writes acknowledgements in batches until every handle is gone or the channel fails.
+async fn acknowledge(
+    channel: Channel,
+    mut settled: mpsc::UnboundedReceiver<Settled>,
+    lost: CancellationToken,
+) {
+    let mut acks = Acks::default();
+    let mut due = Instant::now();
+    loop {
+        let wrote = tokio::select! {
+            () = lost.cancelled() => return,
+            event = settled.recv() => match event {
+                Some(Settled::Ack(tag)) => {
+                    if acks.waiting() == 0 {
+                        due = Instant::now() + LINGER;
+                    }
+                    acks.settle(tag, Instant::now());
+                    if acks.waiting() < BATCH { Ok(()) } else { write(&channel, &mut acks, false).await }
+                }
+                Some(Settled::Requeue(tag)) => {
+                    acks.gone(tag);
+                    channel.basic_nack(tag, BasicNackOptions { requeue: true, ..Default::default() }).await
+                }
+                None => {
+                    if let Err(error) = write(&channel, &mut acks, true).await {
+                        warn!(%error, "the last acknowledgements could not be written");
+                    }
+                    return;
+                }
+            },
+            () = sleep_until(due), if acks.waiting() > 0 => {
+                due = Instant::now() + LINGER;
+                write(&channel, &mut acks, false).await
+            }
+        };
+        if let Err(error) = wrote {
+            warn!(%error, "an acknowledgement could not be written");
+            lost.cancel();
+            return;
+        }
+    }
+}
+
+async fn write(channel: &Channel, acks: &mut Acks, all: bool) -> lapin::Result<()> {
+    let flush = acks.flush(Instant::now(), all);
+    if let Some(tag) = flush.up_to {
+        channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
+    }
+    for tag in flush.alone {
+        channel.basic_ack(tag, BasicAckOptions { multiple: false }).await?;
+    }
+    Ok(())
+}
+
+/// Asks after the queue once in a heartbeat: finds a connection that hangs without a close, and a
+/// queue that is gone without a cancel.
+async fn watch(monitor: Channel, queue: String, every: Duration, lost: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = lost.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+        let asked = monitor.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+        let reason = match timeout(every.max(Duration::from_secs(5)), asked).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the broker does not answer".to_owned(),
+        };
+        warn!(%reason, "the watchdog gives the connection up");
+        lost.cancel();
+        return;
+    }
+}
+
+/// An observer that ignores what it is told.
+pub fn nobody() -> Observer {
+    Arc::new(|_| {})
+}

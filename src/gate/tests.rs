@@ -1,0 +1,132 @@
+//! The gate on paused time.
+
+use super::*;
+
+const BAD: Answer = Answer::NotDone { cause: NotDone::Status(503), retry_after: None };
+
+fn good() -> Answer {
+    Answer::Created(crate::outcome::Account { identifier: "abc".into(), id: None })
+}
+
+fn gate() -> Arc<Gate> {
+    Gate::new(Settings {
+        breaker: BreakerSettings {
+            failure_rate: 0.5,
+            window: Duration::from_secs(10),
+            min_calls: 4,
+            probe_interval: Duration::from_secs(5),
+            misconfigured_probe_interval: Duration::from_secs(10),
+            full: 8,
+        },
+        concurrency: 8,
+        adaptive: false,
+        rate_limit: None,
+        retry_budget: 0.2,
+        retry_after_max: Duration::from_secs(60),
+    })
+}
+
+async fn enter(gate: &Arc<Gate>) -> Place {
+    gate.enter(false).await.expect("not paused")
+}
+
+async fn open_the_breaker(gate: &Arc<Gate>) {
+    for _ in 0..4 {
+        enter(gate).await.report(&BAD);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_calls_at_a_time_than_the_limit() {
+    let gate = gate();
+    let mut places = Vec::new();
+    for _ in 0..8 {
+        places.push(enter(&gate).await);
+    }
+    let ninth = tokio::spawn({
+        let gate = gate.clone();
+        async move { enter(&gate).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!ninth.is_finished());
+    places.pop().expect("eight").report(&good());
+    let _ninth = ninth.await.expect("enters");
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_one_waits_to_probe_and_the_others_give_back() {
+    let gate = gate();
+    open_the_breaker(&gate).await;
+    assert_eq!(*gate.flow().borrow(), Flow::Paused { wants_probe: true });
+    let start = Instant::now();
+    let probe = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(true).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(*gate.flow().borrow(), Flow::Paused { wants_probe: false });
+    assert!(gate.enter(false).await.is_err(), "a second one gives its message back");
+    let probe = probe.await.expect("ends").expect("may probe");
+    assert!(probe.probe);
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    probe.report(&good());
+    assert_eq!(*gate.flow().borrow(), Flow::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_goes_away_leaves_its_seat() {
+    let gate = gate();
+    open_the_breaker(&gate).await;
+    let waiting = tokio::time::timeout(Duration::from_secs(1), gate.enter(false)).await;
+    assert!(waiting.is_err(), "it waits for the probe's time");
+    assert_eq!(*gate.flow().borrow(), Flow::Paused { wants_probe: true });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_is_shared_by_all_and_clamped() {
+    let gate = gate();
+    let limited = |seconds| Answer::NotDone {
+        cause: NotDone::Status(429),
+        retry_after: Some(Duration::from_secs(seconds)),
+    };
+    let start = Instant::now();
+    enter(&gate).await.report(&limited(7));
+    enter(&gate).await.report(&limited(100_000));
+    assert_eq!(start.elapsed(), Duration::from_secs(7));
+    let _last = enter(&gate).await;
+    assert_eq!(start.elapsed(), Duration::from_secs(67));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_worker_gives_messages_back_and_resumes() {
+    let gate = gate();
+    gate.suspend(Pause::Ledger, "disk full".into());
+    assert!(gate.enter(false).await.is_err());
+    gate.resume(Pause::Ledger);
+    let _place = enter(&gate).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_publisher_everyone_waits() {
+    let gate = gate();
+    gate.suspend(Pause::Broker, "gone".into());
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(false).await.is_ok() }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    gate.resume(Pause::Broker);
+    assert!(waiting.await.expect("ends"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brown_out_is_not_multiplied_by_retries() {
+    let gate = gate();
+    let start = Instant::now();
+    for _ in 0..60 {
+        gate.enter(true).await.expect("not paused").report(&good());
+    }
+    // Ten tokens at the start and ten a second.
+    assert!(start.elapsed() >= Duration::from_millis(4900), "{:?}", start.elapsed());
+}

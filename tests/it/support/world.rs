@@ -1,0 +1,187 @@
+//! A worker's surroundings for one test: a broker with a subscriber, an imin, a ledger's directory.
+
+use super::{
+    broker::Vhost,
+    worker::{PATIENCE, Settings, poll},
+};
+use futures_util::StreamExt;
+use imin_customer_worker::{
+    amqp::topology::Topology,
+    broker::Names,
+    message::{Headers, Message, Properties, long},
+    sandbox::{Options, Sandbox},
+};
+use lapin::{Channel, Connection, Consumer, options::*, types::FieldTable};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// imin's key in the tests.
+pub(crate) const KEY: &str = "a-key-for-tests";
+/// The queue that subscribes to the created events.
+const SUBSCRIBER: &str = "test.subscriber";
+
+/// The surroundings.
+pub(crate) struct World {
+    pub(crate) vhost: Vhost,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) dir: TempDir,
+    _connection: Connection,
+    channel: Channel,
+    created: Consumer,
+}
+
+impl World {
+    /// On a virtual host of the shared broker.
+    pub(crate) async fn start() -> Self {
+        Self::on(Vhost::fresh()).await
+    }
+
+    /// On this virtual host: topology, a subscriber, an imin that accepts `KEY`.
+    pub(crate) async fn on(vhost: Vhost) -> Self {
+        let options =
+            Options { api_key: Some(KEY.into()), addr: ([127, 0, 0, 1], 0).into(), ..Options::default() };
+        let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
+        let connection = vhost.connect().await;
+        let channel = connection.create_channel().await.expect("a channel");
+        Topology::new(&names(), Some(100)).apply(&channel).await.expect("the topology can be declared");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let created = subscribe(&channel).await.expect("a subscriber");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Self { vhost, sandbox, dir, _connection: connection, channel, created }
+    }
+
+    /// Settings for a worker here: short waits, the SQLite ledger.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::new(&[
+            ("AMQP_URL", &self.vhost.url),
+            ("IMIN_BASE_URL", self.sandbox.base_url()),
+            ("IMIN_API_KEY", KEY),
+            ("LEDGER_URL", &format!("sqlite://{}", self.dir.path().join("ledger.db").display())),
+            ("ADMIN_ADDR", "127.0.0.1:0"),
+            ("LOG_FORMAT", "json"),
+            ("RETRY_INITIAL", "50ms"),
+            ("RETRY_MAX_INTERVAL", "1s"),
+            ("BREAKER_PROBE_INTERVAL", "200ms"),
+            ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
+        ])
+    }
+
+    /// Publishes to the exchange that senders use, confirmed.
+    pub(crate) async fn publish(&self, body: &[u8], properties: Properties) {
+        let (options, exchange) =
+            (BasicPublishOptions { mandatory: true, ..Default::default() }, "customers".into());
+        let sent =
+            self.channel.basic_publish(exchange, "customer.create".into(), options, body, properties).await;
+        let confirm = sent.expect("written").await.expect("confirmed");
+        assert!(confirm.is_ack(), "{confirm:?}");
+    }
+
+    /// Publishes a plain event with this id.
+    pub(crate) async fn send(&self, id: &str, data: &Value) {
+        self.publish(data.to_string().as_bytes(), plain(id)).await;
+    }
+
+    /// The next `count` created events.
+    pub(crate) async fn created(&mut self, count: usize) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            let Ok(next) = timeout(PATIENCE, self.created.next()).await else {
+                panic!("{} created events of {count}", messages.len());
+            };
+            messages.push(message(next.expect("the subscriber lives").expect("the connection lives")));
+        }
+        messages
+    }
+
+    /// Takes the next dead letter off its queue, waiting for it.
+    pub(crate) async fn dead(&self) -> Message {
+        self.take("customers.create.dead").await
+    }
+
+    /// Takes the next message off a queue, waiting for it.
+    pub(crate) async fn take(&self, queue: &str) -> Message {
+        let taken = async {
+            loop {
+                let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await;
+                match got.expect("the queue stands") {
+                    Some(got) => return message(got.delivery),
+                    None => poll().await,
+                }
+            }
+        };
+        timeout(PATIENCE, taken).await.unwrap_or_else(|_| panic!("nothing in {queue}"))
+    }
+
+    /// How many messages are ready in a queue.
+    pub(crate) async fn depth(&self, queue: &str) -> u32 {
+        self.vhost.depth(queue).await
+    }
+
+    /// How many accounts imin has.
+    pub(crate) fn accounts(&self) -> usize {
+        self.sandbox.accounts().total
+    }
+}
+
+async fn subscribe(channel: &Channel) -> lapin::Result<Consumer> {
+    let none = FieldTable::default();
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(SUBSCRIBER.into(), options, none.clone()).await?;
+    let (exchange, key) = ("customers.events".into(), "customer.account.created".into());
+    channel.queue_bind(SUBSCRIBER.into(), exchange, key, QueueBindOptions::default(), none.clone()).await?;
+    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    channel.basic_consume(SUBSCRIBER.into(), "".into(), options, none).await
+}
+
+fn message(delivery: lapin::message::Delivery) -> Message {
+    Message {
+        body: delivery.data.into(),
+        properties: delivery.properties,
+        exchange: delivery.exchange,
+        routing_key: delivery.routing_key,
+        redelivered: delivery.redelivered,
+    }
+}
+
+/// The names as they are by default.
+pub(crate) fn names() -> Names {
+    Names {
+        queue: "customers.create".into(),
+        exchange: "customers".into(),
+        routing_key: "customer.create".into(),
+        events_exchange: "customers.events".into(),
+        events_routing_key: "customer.account.created".into(),
+        unrouted_exchange: "customers.unrouted".into(),
+        unrouted_queue: "customers.unrouted".into(),
+        dead_exchange: "customers.dead".into(),
+        dead_queue: "customers.create.dead".into(),
+    }
+}
+
+/// A customer with this e-mail address: the sandbox's faults are asked for there.
+pub(crate) fn customer(email: &str) -> Value {
+    json!({"customer": {"email": email, "givenName": "Geoff", "familyName": "Capes"}})
+}
+
+/// Properties of a plain event with this id.
+pub(crate) fn plain(id: &str) -> Properties {
+    Properties::default()
+        .with_message_id(id.into())
+        .with_content_type("application/json".into())
+        .with_delivery_mode(2)
+}
+
+/// Properties with these headers.
+pub(crate) fn with_headers(properties: Properties, headers: &[(&str, &str)]) -> Properties {
+    let mut table = Headers::default();
+    for (name, value) in headers {
+        table.insert((*name).into(), long(value));
+    }
+    properties.with_headers(table)
+}
+
+/// The JSON of a body.
+pub(crate) fn json(message: &Message) -> Value {
+    serde_json::from_slice(&message.body).expect("JSON")
+}
