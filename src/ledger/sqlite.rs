@@ -12,7 +12,7 @@ use super::{
 use crate::event::EventKey;
 use futures_util::future::BoxFuture;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
     thread::{self, JoinHandle},
 };
@@ -40,13 +40,13 @@ impl SqliteLedger {
     pub async fn open(path: PathBuf, options: Options) -> Result<Self, OpenError> {
         let place = path.display().to_string();
         let failed = |detail: String| OpenError::Unusable { place: place.clone(), detail };
-        tokio::task::spawn_blocking(move || Self::start(path, options))
+        tokio::task::spawn_blocking(move || Self::start(&path, options))
             .await
             .map_err(|error| failed(error.to_string()))?
     }
 
-    fn start(path: PathBuf, options: Options) -> Result<Self, OpenError> {
-        let file = file::open(&path, options.max_pages)?;
+    fn start(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let file = file::open(path, options.max_pages)?;
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::new(file, receiver, options);
         let thread =

@@ -15,9 +15,9 @@ use crate::{
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 /// The most requests in one transaction.
@@ -115,13 +115,15 @@ impl Writer {
         let done = result.as_ref().map(drop).map_err(LedgerError::clone);
         match result {
             Ok(answers) => {
-                batch
-                    .requests
-                    .into_iter()
-                    .zip(answers)
-                    .for_each(|(request, begun)| request.answer(Ok(begun)));
+                for (request, begun) in batch.requests.into_iter().zip(answers) {
+                    request.answer(Ok(begun));
+                }
             }
-            Err(error) => batch.requests.into_iter().for_each(|request| request.answer(Err(error.clone()))),
+            Err(error) => {
+                for request in batch.requests {
+                    request.answer(Err(error.clone()));
+                }
+            }
         }
         for check in batch.checks {
             let _ = check.send(done.clone());

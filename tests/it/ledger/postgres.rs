@@ -132,7 +132,7 @@ async fn a_worker_that_may_be_taken_for_dead_begins_nothing() {
     let database = Database::new().await;
     let worker = database
         .open_with(|options| {
-            (options.lease, options.timeout) = (Duration::from_millis(300), Duration::from_millis(300))
+            (options.lease, options.timeout) = (Duration::from_millis(300), Duration::from_millis(300));
         })
         .await
         .expect("a ledger");
@@ -241,11 +241,11 @@ async fn begin_until_an_error(ledger: Arc<dyn Ledger>) -> Vec<(EventKey, bool)> 
 
 #[tokio::test]
 async fn a_server_that_dies_is_an_error_until_it_is_back() {
-    let server = blocking(|| Postgres::start()).await;
+    let server = blocking(Postgres::start).await;
     let database = Database::at(server.database().await).await;
     let worker = database
         .open_with(|options| {
-            (options.lease, options.timeout) = (Duration::from_secs(2), Duration::from_secs(2))
+            (options.lease, options.timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         })
         .await
         .expect("a ledger");

@@ -7,7 +7,7 @@ use super::{
 };
 use futures_util::future::join_all;
 use imin_customer_worker::ledger::{
-    Begun, Finish,
+    Begun, Finish, Recorded,
     open::{LedgerUrl, OpenError, Options, open},
 };
 use rusqlite::Connection;
@@ -37,8 +37,10 @@ impl Fixture for Sqlite {
         self.open_with(|options| options.retention = retention).await.expect("a ledger")
     }
 
+    /// Long enough ago also for the rows to be closed as a generation after the next batch.
     async fn kill(&self, worker: Worker) {
         drop(worker);
+        self.look().execute("UPDATE ledger SET at = at - 600000", []).expect("older rows");
     }
 }
 
@@ -120,6 +122,30 @@ async fn it_commits_durably_and_together() {
     let rows: u32 =
         fixture.look().query_row("SELECT count(*) FROM ledger", [], |row| row.get(0)).expect("a count");
     assert_eq!(rows, 300, "another process sees them while the worker lives");
+}
+
+#[tokio::test]
+async fn a_row_is_recognised_in_its_generation() {
+    let fixture = Sqlite::new().await;
+    let worker = fixture.open().await;
+    let (known, open) = (key(), key());
+    worker.begin(intent(open)).await.expect("an answer");
+    worker.finish(known, Finish::Created(account("abc"))).await.expect("a record");
+    fixture.kill(worker).await;
+
+    let worker = fixture.open().await;
+    worker.check().await.expect("a batch, after which the old table is closed");
+    worker.check().await.expect("it is closed by now");
+    let count = |sql: &str| fixture.look().query_row(sql, [], |row| row.get::<_, u32>(0)).expect(sql);
+    assert_eq!(count("SELECT count(*) FROM ledger_1"), 1);
+    assert_eq!(count("SELECT count(*) FROM ledger WHERE state = 'attempting'"), 1);
+    let recorded = |published| {
+        Begun::Created(Recorded { account: account("abc"), published, possible_duplicate: false })
+    };
+    assert_eq!(worker.begin(intent(known)).await.expect("an answer"), recorded(false));
+    worker.published(known);
+    assert_eq!(worker.begin(intent(known)).await.expect("an answer"), recorded(true));
+    assert_eq!(worker.begin(intent(open)).await.expect("an answer"), Begun::Unknown);
 }
 
 #[tokio::test]
