@@ -89,6 +89,7 @@ struct Journey<'a> {
 }
 
 /// One step of a journey.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 enum Step {
     /// It is over.
     End(Verdict),
@@ -184,7 +185,7 @@ impl Pipeline {
             self.metrics.events_published.inc();
         }
         self.count(disposition);
-        self.tell(disposition);
+        Self::tell(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
             self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
             self.observe_age(&delivery.message);
@@ -228,7 +229,7 @@ impl Pipeline {
         }
     }
 
-    fn tell(&self, disposition: Disposition) {
+    fn tell(disposition: Disposition) {
         if let Some(outcome) = disposition.label() {
             Span::current().record("outcome", outcome);
         }
@@ -306,7 +307,7 @@ impl Journey<'_> {
             Ok(begun) => begun,
             Err(error) => {
                 drop(place);
-                gate.suspend(Pause::Ledger, error.to_string());
+                gate.suspend(Pause::Ledger, &error.to_string());
                 return Step::End(self.release());
             }
         };
@@ -397,7 +398,7 @@ impl Journey<'_> {
         let how = finish(answer);
         let mut wait = REPEAT_FIRST;
         while let Err(error) = self.pipeline.ledger.finish(self.event.key, how.clone()).await {
-            self.pipeline.gate.suspend(Pause::Ledger, error.to_string());
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
             tokio::select! {
                 () = self.pipeline.shutdown.abort.cancelled() => return,
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
