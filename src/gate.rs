@@ -185,6 +185,8 @@ impl Gate {
     /// Lets the next probe go at once: the key or the URL may have been mended.
     pub fn probe_now(&self) {
         self.change(|inner| inner.breaker.probe_now(Instant::now()));
+        // Whoever waits to probe sleeps until the old time.
+        self.changed.notify_waiters();
     }
 
     /// Waits for a place to call from. While the worker is paused, one waiter stays to be the next

@@ -130,3 +130,18 @@ async fn a_brown_out_is_not_multiplied_by_retries() {
     // Ten tokens at the start and ten a second.
     assert!(start.elapsed() >= Duration::from_millis(4900), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mended_key_is_tried_at_once() {
+    let gate = gate();
+    enter(&gate).await.report(&Answer::Misconfigured { status: 401 });
+    let start = Instant::now();
+    let probe = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(true).await }
+    });
+    tokio::task::yield_now().await;
+    gate.probe_now();
+    let _place = probe.await.expect("ends").expect("may probe");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
