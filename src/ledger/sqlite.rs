@@ -1,7 +1,7 @@
 //! The ledger in one SQLite file, for one worker: nothing to install.
 //!
-//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s, its
-//! old rows `generations`'.
+//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s,
+//! its new rows `written`'s, its old ones `generations`'.
 
 use super::{
     Begun, Finish, Intent, Ledger, LedgerError,
@@ -24,6 +24,10 @@ mod filter;
 mod generations;
 mod rows;
 mod writer;
+mod written;
+
+/// The table that is written.
+const WRITTEN: &str = "ledger";
 
 /// A ledger in a SQLite file that no other worker writes. Dropping it stops its thread.
 #[derive(Debug)]

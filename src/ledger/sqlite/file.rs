@@ -2,7 +2,7 @@
 //!
 //! Owns the lock file beside it and the schema. Its rows are `rows`'.
 
-use super::generations::Generations;
+use super::{generations::Generations, written::Written};
 use crate::ledger::open::OpenError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
@@ -17,7 +17,8 @@ const APPLICATION_ID: i64 = 0x696d_696e;
 /// The table that is written; `generations` closes it and makes another.
 pub(super) const TABLE: &str = "
     CREATE TABLE ledger (
-        key BLOB PRIMARY KEY,
+        id INTEGER PRIMARY KEY,
+        key BLOB NOT NULL,
         state TEXT NOT NULL,
         attempt INTEGER NOT NULL,
         at INTEGER NOT NULL,
@@ -27,7 +28,7 @@ pub(super) const TABLE: &str = "
         account_id TEXT,
         published INTEGER NOT NULL,
         words BLOB
-    ) STRICT, WITHOUT ROWID;";
+    ) STRICT;";
 
 /// Each brings the schema one version further; `PRAGMA user_version` counts them.
 const MIGRATIONS: [&[&str]; 1] = [&[
@@ -39,14 +40,13 @@ const MIGRATIONS: [&[&str]; 1] = [&[
 /// How long SQLite waits for a reader's or a backup's lock.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Pages kept in memory, in KiB: about the table that is written.
-const CACHE: i64 = 16 * 1024;
-/// Prepared statements kept: a few for each generation.
+/// Prepared statements kept: one for each generation, for a while.
 const STATEMENTS: usize = 256;
 
 /// An open ledger file that no other worker has.
 pub(super) struct LedgerFile {
     pub(super) connection: Connection,
+    pub(super) written: Written,
     pub(super) generations: Generations,
     pub(super) path: PathBuf,
     /// Held as long as the connection; declared after it, so that it is given up after it.
@@ -68,8 +68,9 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<LedgerFile, Op
     let connection = connect(path, max_pages).map_err(|error| classify(path, &error))?;
     check_writable(path, &connection)?;
     migrate(path, &connection)?;
+    let written = Written::read(&connection).map_err(|error| classify(path, &error))?;
     let generations = Generations::read(&connection).map_err(|error| classify(path, &error))?;
-    Ok(LedgerFile { connection, generations, path: path.to_owned(), _lock: lock })
+    Ok(LedgerFile { connection, written, generations, path: path.to_owned(), _lock: lock })
 }
 
 /// Takes the lock file, which stays when it is let go of: to remove it would race with its next owner.
@@ -115,7 +116,6 @@ fn connect(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> 
         connection.pragma_update(None, "journal_mode", "wal")?;
     }
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "cache_size", -CACHE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if let Some(pages) = max_pages {
         connection.pragma_update(None, "max_page_count", pages)?;
@@ -168,9 +168,15 @@ fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> r
 }
 
 fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            OpenError::Corrupt { place: place(path), detail: error.to_string() }
+    let damaged = || OpenError::Corrupt { place: place(path), detail: error.to_string() };
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..) => damaged(),
+        _ if matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+        ) =>
+        {
+            damaged()
         }
         _ => unusable(path, error.to_string()),
     }

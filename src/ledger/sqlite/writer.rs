@@ -2,14 +2,14 @@
 //!
 //! An answer goes out only after the commit, which is the moment at which SQLite has synced it.
 
-use super::{file::LedgerFile, generations::Generations, rows};
+use super::{file::LedgerFile, generations::Generations, rows, written::Written};
 use crate::{
     clock,
     ledger::{
         Begun, LedgerError,
         open::{Observer, Options},
         request::Request,
-        row::{Change, SWEPT_PER_BEGIN, Scene, horizon},
+        row::{Change, Scene, horizon},
     },
 };
 use rusqlite::{Connection, TransactionBehavior};
@@ -24,7 +24,7 @@ use uuid::Uuid;
 const BATCH: usize = 1024;
 /// How long a note that nobody waits for may wait for company.
 const LAZY: Duration = Duration::from_millis(50);
-/// After how long without work the sweep for old rows goes on by itself.
+/// After how long without work old rows are looked for all the same.
 const IDLE: Duration = Duration::from_secs(1);
 
 type Reply = oneshot::Sender<Result<(), LedgerError>>;
@@ -67,8 +67,10 @@ impl Writer {
         loop {
             let mut batch = self.gather();
             let (last, close) = (batch.last, batch.close.take());
-            self.commit(batch);
-            self.roll();
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+            self.tidy();
             if let Some(reply) = close {
                 let _ = reply.send(self.close());
                 return;
@@ -103,13 +105,13 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Batch) {
-        if batch.is_empty() {
-            self.file.generations.allow_step();
-        }
         let started = Instant::now();
         let result = self.transact(&batch);
-        if result.is_ok() && !batch.is_empty() {
+        if result.is_ok() {
+            self.file.written.commit();
             (self.on_commit)(started.elapsed());
+        } else {
+            self.file.written.rollback();
         }
         let result = result.map_err(|error| self.failed(&error));
         let done = result.as_ref().map(drop).map_err(LedgerError::clone);
@@ -132,35 +134,32 @@ impl Writer {
 
     /// All of the batch or nothing of it; the answers in its order.
     fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Option<Begun>>> {
-        let LedgerFile { connection, generations, .. } = &mut self.file;
+        let LedgerFile { connection, written, generations, .. } = &mut self.file;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let at = clock::now().as_millisecond();
         // The file's lock says that no other worker lives.
         let scene = Scene { instance: self.instance, at, living: &|_| false };
-        let mut more = 0;
         let mut answers = Vec::with_capacity(batch.requests.len());
         for request in &batch.requests {
-            let (begun, rows) = apply(&transaction, generations, request, &scene)?;
-            answers.push(begun);
-            more += rows;
+            answers.push(apply(&transaction, written, generations, request, &scene)?);
         }
         if !batch.checks.is_empty() {
             rows::probe(&transaction)?;
         }
-        let removed = generations.remove(&transaction, horizon(at, self.retention))?;
         transaction.commit()?;
-        generations.removed(removed);
-        generations.wrote(more, at);
-        generations.allow(answers.iter().flatten().map(|_| SWEPT_PER_BEGIN).sum());
+        generations.wrote(at);
         Ok(answers)
     }
 
-    /// Closes the table that is written, where it is time; put off, should that fail: the next begin
-    /// or check tells of whatever stands in the way.
-    fn roll(&mut self) {
-        let LedgerFile { connection, generations, .. } = &mut self.file;
+    /// Closes the table that is written and removes an old generation, where it is time; put off,
+    /// should that fail: the next begin or check tells of whatever stands in the way.
+    fn tidy(&mut self) {
+        let LedgerFile { connection, written, generations, .. } = &mut self.file;
+        let at = clock::now().as_millisecond();
         let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
-        let _ = generations.roll(connection, clock::now().as_millisecond(), retention);
+        let _ = generations
+            .roll(connection, written, at, retention)
+            .and_then(|()| generations.remove(connection, horizon(at, self.retention)));
     }
 
     /// Writes the log back into the file and lets go of it.
@@ -174,30 +173,27 @@ impl Writer {
     }
 }
 
-/// Carries out one request: a begin's answer, and how many more rows there are.
+/// Carries out one request; a begin's answer.
 fn apply(
     connection: &Connection,
+    written: &mut Written,
     generations: &Generations,
     request: &Request,
     scene: &Scene<'_>,
-) -> rusqlite::Result<(Option<Begun>, i64)> {
+) -> rusqlite::Result<Option<Begun>> {
     let key = request.op.key();
-    let written = rows::load(connection, rows::WRITTEN, key)?;
-    let new = i64::from(written.is_none());
-    let row = if written.is_some() { written } else { generations.find(connection, key)? };
+    let mut row = written.load(connection, key)?;
+    if row.is_none() {
+        row = generations.find(connection, key)?;
+    }
     let (begun, change) = request.op.apply(row.as_ref(), scene);
-    Ok(match change {
-        Change::Keep => (begun, 0),
-        Change::Put(row) => {
-            rows::put(connection, key, row)?;
-            (begun, new)
-        }
+    match change {
+        Change::Keep => {}
+        Change::Put(row) => written.put(connection, key, row)?,
         // Only an open attempt is ever deleted: it is in this table, and hides no elder.
-        Change::Delete => {
-            rows::delete(connection, key)?;
-            (begun, -1)
-        }
-    })
+        Change::Delete => written.delete(connection, key)?,
+    }
+    Ok(begun)
 }
 
 impl Batch {

@@ -207,6 +207,19 @@ async fn a_row_that_nobody_wrote_is_an_error_and_no_answer() {
 }
 
 #[tokio::test]
+async fn a_row_that_somebody_took_away_is_an_error_and_no_answer() {
+    let fixture = Sqlite::new().await;
+    let worker = fixture.open().await;
+    let (gone, open) = (key(), key());
+    worker.finish(gone, Finish::Created(account("abc"))).await.expect("a record");
+    worker.begin(intent(open)).await.expect("an answer");
+    fixture.look().execute("DELETE FROM ledger", []).expect("damage");
+    worker.begin(intent(gone)).await.expect_err("was it created?");
+    worker.finish(open, Finish::Created(account("def"))).await.expect_err("nothing to write over");
+    assert_eq!(worker.begin(intent(key())).await.expect("an answer"), GO);
+}
+
+#[tokio::test]
 async fn a_directory_that_is_not_there_is_refused() {
     let mut fixture = Sqlite::new().await;
     let gone = fixture.0.path().to_owned();
