@@ -3,7 +3,7 @@
 //! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     open::{OpenError, Options},
     request::{self, Request},
@@ -74,7 +74,7 @@ impl Ledger for SqliteLedger {
         Box::pin(request::begin(&self.claims, intent, |request| self.send(Message::Request(request))))
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(request::finish(&self.claims, key, how, |request| self.send(Message::Request(request))))
     }
 

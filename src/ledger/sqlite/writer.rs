@@ -148,7 +148,7 @@ impl Writer {
         if !batch.checks.is_empty() {
             rows::probe(&transaction)?;
         }
-        let begins = answers.iter().flatten().map(|_| SWEPT_PER_BEGIN).sum();
+        let begins = batch.requests.iter().filter(|request| request.op.is_begin()).map(|_| SWEPT_PER_BEGIN).sum();
         let mut sweep = self.sweep.clone();
         sweep.allow(begins);
         let sweep = sweep.step(&transaction, horizon(at, self.retention))?;
