@@ -129,7 +129,7 @@ impl Pipeline {
     pub async fn release(&self, delivery: Delivery) {
         let travel = Travel::read(&delivery.message);
         let publication = letters::put_back(&self.settings.names, &delivery.message, &travel, None);
-        if self.confirm(&delivery, publication).await {
+        if !delivery.lost() && self.confirm(&delivery, publication).await {
             self.count(Disposition::Release);
             delivery.ack();
         }
@@ -166,6 +166,12 @@ impl Pipeline {
     /// Publishes what must be confirmed, and settles.
     async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, started: Instant) {
         let Verdict { disposition, publication, records } = verdict;
+        // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
+        // created event is due in any case, and the ledger keeps the next delivery from repeating it.
+        if delivery.lost() && !records {
+            debug!("the broker has the message back already");
+            return;
+        }
         if let Some(publication) = publication
             && !self.confirm(&delivery, publication).await
         {

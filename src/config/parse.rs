@@ -25,10 +25,10 @@ fn fault<T>(what: impl Into<String>, remedy: impl Into<String>) -> Parsed<T> {
 }
 
 /// Longest duration that means anything here; far from where clocks overflow.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Longest `IMIN_TIMEOUT`: the histogram of the calls has buckets beyond it.
-pub(super) const LONGEST_CALL: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_CALL: Duration = Duration::from_mins(2);
 
 /// A duration, which may be zero.
 pub(super) fn duration_or_zero(text: &str) -> Parsed<Duration> {

@@ -7,4 +7,5 @@ mod imin_sandbox;
 mod ledger;
 mod main_job;
 mod private_broker;
+mod readme;
 mod support;
