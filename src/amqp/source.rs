@@ -274,12 +274,13 @@ impl Session {
     }
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
+        let lost = self.lost.clone();
         let started = timeout(ANSWER, self.consumer(queue)).await;
         let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
         let consumer = started.map_err(|error| error.to_string())?;
         let item = tokio::select! {
             item = consumer.next() => item,
-            () = self.lost.cancelled() => return Err("the connection is lost".into()),
+            () = lost.cancelled() => return Err("the connection is lost".into()),
         };
         match item {
             Some(Ok(delivery)) => Ok(self.wrap(delivery)),
@@ -293,7 +294,8 @@ impl Session {
         let consumer = match self.consumer.take() {
             Some(consumer) => consumer,
             None => {
-                let start = || consume(self.channel.clone(), queue.to_owned()).boxed();
+                let (channel, queue) = (self.channel.clone(), queue.to_owned());
+                let start = || consume(channel, queue).boxed();
                 let started = self.starting.get_or_insert_with(start).await;
                 self.starting = None;
                 started?

@@ -130,6 +130,9 @@ impl Writer {
 
     /// All of the batch or nothing of it; the answers in its order.
     fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Option<Begun>>> {
+        if !self.file.stands() {
+            return Err(moved());
+        }
         let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let at = clock::now().as_millisecond();
         // The file's lock says that no other worker lives.
@@ -148,7 +151,8 @@ impl Writer {
         if !batch.checks.is_empty() {
             rows::probe(&transaction)?;
         }
-        let begins = batch.requests.iter().filter(|request| request.op.is_begin()).map(|_| SWEPT_PER_BEGIN).sum();
+        let begins =
+            batch.requests.iter().filter(|request| request.op.is_begin()).map(|_| SWEPT_PER_BEGIN).sum();
         let mut sweep = self.sweep.clone();
         sweep.allow(begins);
         let sweep = sweep.step(&transaction, horizon(at, self.retention))?;
@@ -166,6 +170,13 @@ impl Writer {
     fn failed(&self, error: &rusqlite::Error) -> LedgerError {
         LedgerError::unwritten(format!("{}: {error}", self.file.path.display()))
     }
+}
+
+/// Whoever moved the file can put it back; a new one would not recognise the events that come again.
+fn moved() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    let words = "the file was moved, removed or replaced: put it back, or start the worker again";
+    rusqlite::Error::SqliteFailure(code, Some(words.to_owned()))
 }
 
 impl Batch {
