@@ -3,7 +3,7 @@
 //! Owns its store, which may outlive an instance so that a test can let one die.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     row::{Change, Op, Row, SWEPT_PER_BEGIN, Scene, horizon},
 };
@@ -60,7 +60,7 @@ impl MemoryLedger {
             Change::Put(row) => drop(rows.insert(key, row)),
             Change::Delete => drop(rows.remove(&key)),
         }
-        if begun.is_some() {
+        if op.is_begin() {
             store.sweep(horizon(at, self.retention));
         }
         Ok(begun)
@@ -81,11 +81,11 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.begin_now(intent) })
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(async move {
-            self.apply(&Op::Finish(key, how))?;
+            let standing = self.apply(&Op::Finish(key, how))?;
             self.claims.release(key);
-            Ok(())
+            Ok(standing.and_then(Begun::recorded))
         })
     }
 

@@ -4,7 +4,7 @@
 //! its new rows `written`'s, its old ones `generations`'.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     open::{OpenError, Options},
     request::{self, Request},
@@ -80,7 +80,7 @@ impl Ledger for SqliteLedger {
         Box::pin(request::begin(&self.claims, intent, |request| self.send(Message::Request(request))))
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(request::finish(&self.claims, key, how, |request| self.send(Message::Request(request))))
     }
 

@@ -49,11 +49,22 @@ pub(super) struct LedgerFile {
     pub(super) written: Written,
     pub(super) generations: Generations,
     pub(super) path: PathBuf,
+    /// Which file was opened under the path.
+    identity: Option<Identity>,
     /// Held as long as the connection; declared after it, so that it is given up after it.
     _lock: File,
 }
 
+/// What tells one file from another, whatever its name.
+type Identity = (u64, u64);
+
 impl LedgerFile {
+    /// Whether the path still leads to the open file. One that was moved or removed can be written all
+    /// the same, but the next worker would not find it, nor what it says of the events that come again.
+    pub(super) fn stands(&self) -> bool {
+        self.identity == identity(&self.path)
+    }
+
     /// Writes the log back and closes the file; only then is it free for the next worker.
     pub(super) fn close(self) -> Result<(), (String, rusqlite::Error)> {
         let Self { connection, path, _lock, .. } = self;
@@ -70,7 +81,14 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<LedgerFile, Op
     migrate(path, &connection)?;
     let written = Written::read(&connection).map_err(|error| classify(path, &error))?;
     let generations = Generations::read(&connection).map_err(|error| classify(path, &error))?;
-    Ok(LedgerFile { connection, written, generations, path: path.to_owned(), _lock: lock })
+    Ok(LedgerFile {
+        connection,
+        written,
+        generations,
+        identity: identity(path),
+        path: path.to_owned(),
+        _lock: lock,
+    })
 }
 
 /// Takes the lock file, which stays when it is let go of: to remove it would race with its next owner.
@@ -97,6 +115,17 @@ fn create(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(unusable(path, format!("cannot create it: {error}"))),
     }
+}
+
+/// None where there is no file, or no way to tell.
+fn identity(path: &Path) -> Option<Identity> {
+    #[cfg(unix)]
+    return std::fs::metadata(path).ok().map(|file| {
+        use std::os::unix::fs::MetadataExt;
+        (file.dev(), file.ino())
+    });
+    #[cfg(not(unix))]
+    return None;
 }
 
 fn private() -> OpenOptions {
