@@ -8,4 +8,8 @@ mod ledger;
 mod main_job;
 mod private_broker;
 mod readme;
+mod rooms;
+mod secrets;
+mod start_stop;
 mod support;
+mod topology;
