@@ -62,7 +62,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The adapter of the broker's port. `letters`: the mark by which it knows the worker's own events.
     ("amqp", &["broker", "letters", "message"]),
     // The edge.
-    ("config", &["telemetry"]),
+    ("config", &["ledger", "telemetry"]),
     (
         "app",
         &[
@@ -82,7 +82,8 @@ const ADAPTERS: &[(&str, &[&str])] = &[
     ("ledger::memory", &["ledger"]),
     ("ledger::sqlite", &["ledger"]),
     ("ledger::postgres", &["ledger"]),
-    ("ledger::open", &["app", "ledger"]),
+    // `config`: whether a text is a ledger's address is for the ledger to say.
+    ("ledger::open", &["app", "config", "ledger"]),
     ("sandbox", &[]),
 ];
 

@@ -127,7 +127,12 @@ async fn no_value_of_a_customer_leaves_by_any_way_but_the_call_and_the_dead_lett
     created(&mut world, &worker, &mut heard).await;
     heard.worker(&worker).await;
     worker.stop().await;
-    heard.hear("the log", worker.log.lines().join("\n"));
+    let log = worker.log.lines().join("\n");
+    assert!(
+        log.contains("\"DEBUG\"") && log.contains("no answer from imin"),
+        "the log is not at its most talkative"
+    );
+    heard.hear("the log", log);
 
     put_back(&world, &settings, &mut heard).await;
     failing(&world, &settings, &mut heard).await;

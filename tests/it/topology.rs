@@ -12,12 +12,11 @@ use lapin::{
 };
 use serde_json::Value;
 
-/// Settings for a worker that will not get as far as calling imin.
+/// Settings for commands that never call imin and have no ledger.
 fn settings(url: &str) -> Settings {
     Settings::new(&[
         ("AMQP_URL", url),
         ("IMIN_API_KEY", KEY),
-        ("LEDGER_URL", "memory:"),
         ("ADMIN_ADDR", "127.0.0.1:0"),
         ("LOG_FORMAT", "json"),
     ])
@@ -33,7 +32,9 @@ async fn queue(channel: &Channel, name: &str, argument: &str, value: Header) {
 
 /// The worker, and `topology apply`, both end with 1 and say all of this.
 async fn assert_refused(vhost: &Vhost, parts: &[&str]) {
-    let mut worker = settings(&vhost.url).start();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ledger = format!("sqlite://{}", dir.path().join("ledger.db").display());
+    let mut worker = settings(&vhost.url).set("LEDGER_URL", ledger).start();
     let line = worker.log.line("the worker ends").await;
     assert_eq!(worker.end().await.code(), Some(1));
     let applied = settings(&vhost.url).run(&["topology", "apply"]).await;
@@ -70,8 +71,8 @@ async fn a_limit_a_type_and_a_kind_that_differ_are_told_apart() {
     let classic = Vhost::fresh();
     let channel = classic.connect().await.create_channel().await.expect("a channel");
     let durable = QueueDeclareOptions::durable();
-    channel.queue_declare("customers.create".into(), durable, Headers::default()).await.expect("declared");
-    assert_refused(&classic, &["queue 'customers.create'", "x-queue-type = classic", "wants quorum"]).await;
+    channel.queue_declare("customers.unrouted".into(), durable, Headers::default()).await.expect("declared");
+    assert_refused(&classic, &["queue 'customers.unrouted'", "x-queue-type = ", "wants quorum"]).await;
 
     let direct = Vhost::fresh();
     let channel = direct.connect().await.create_channel().await.expect("a channel");
