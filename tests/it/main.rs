@@ -12,4 +12,8 @@ mod ledger_faults;
 mod main_job;
 mod private_broker;
 mod readme;
+mod rooms;
+mod secrets;
+mod start_stop;
 mod support;
+mod topology;
