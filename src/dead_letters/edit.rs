@@ -21,7 +21,9 @@ pub use bytes::changes;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
     /// Only JSON has places.
-    #[error("the body is no JSON in UTF-8, so that there is nothing at {0} to set; leave --set and --patch out, and edit it whole")]
+    #[error(
+        "the body is no JSON in UTF-8, so that there is nothing at {0} to set; leave --set and --patch out, and edit it whole"
+    )]
     NotJson(String),
     /// A patch that does not apply.
     #[error("the patch does not apply: {0}")]
@@ -56,8 +58,7 @@ pub fn set(body: &[u8], places: &[Set]) -> Result<Vec<u8>, EditError> {
 }
 
 fn set_one(body: &[u8], pointer: &PointerBuf, value: &Value) -> Result<Vec<u8>, EditError> {
-    let tree: Value =
-        serde_json::from_slice(body).map_err(|_| EditError::NotJson(pointer.to_string()))?;
+    let tree: Value = serde_json::from_slice(body).map_err(|_| EditError::NotJson(pointer.to_string()))?;
     if let Some((encoded, inner)) = within_base64(&tree, pointer) {
         let inside = BASE64_STANDARD.decode(encoded).map_err(|_| EditError::NotJson(pointer.to_string()))?;
         let changed = BASE64_STANDARD.encode(set_one(&inside, &inner, value)?);

@@ -44,13 +44,12 @@ impl Groups {
 
     /// One object for each count.
     pub fn lines(&self) -> Vec<Value> {
-        let reasons = self
-            .reasons
-            .iter()
-            .map(|(why, count)| json!({ "reason": why.as_str(), "count": count }));
-        let problems = self.ranked().into_iter().map(
-            |(why, what, count)| json!({ "reason": why.as_str(), "problem": what, "count": count }),
-        );
+        let reasons =
+            self.reasons.iter().map(|(why, count)| json!({ "reason": why.as_str(), "count": count }));
+        let problems = self
+            .ranked()
+            .into_iter()
+            .map(|(why, what, count)| json!({ "reason": why.as_str(), "problem": what, "count": count }));
         reasons.chain(problems).collect()
     }
 

@@ -132,7 +132,8 @@ fn list<'a>(
 /// A header's value as it may be seen: in full where it is the worker's own word.
 pub fn header(name: &str, value: &Value) -> String {
     let bare = name.strip_prefix("previous-").unwrap_or(name);
-    let own = OPEN.contains(&bare) || ["failure-", "x-first-death-", "x-last-death-"].iter().any(|start| bare.starts_with(start));
+    let own = OPEN.contains(&bare)
+        || ["failure-", "x-first-death-", "x-last-death-"].iter().any(|start| bare.starts_with(start));
     if own {
         return plain(&full(value));
     }

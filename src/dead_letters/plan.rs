@@ -60,8 +60,12 @@ impl fmt::Display for Refusal {
                 "have an account whose identifier nobody learnt. Ask imin for it, then: dead-letters \
                  resolve KEY --identifier ABC"
             }
-            Self::TooOften => "failed after every replay so far. Mend the cause; --force replays all the same",
-            Self::NothingToResolve => "are of a known end, so that there is nothing to resolve: replay or edit",
+            Self::TooOften => {
+                "failed after every replay so far. Mend the cause; --force replays all the same"
+            }
+            Self::NothingToResolve => {
+                "are of a known end, so that there is nothing to resolve: replay or edit"
+            }
             Self::Made => {
                 "have an account, imin said so: --not-created cannot be. Ask imin for the \
                  identifier, then say --identifier ABC"
@@ -130,11 +134,7 @@ pub struct Wish {
 
 impl Wish {
     /// Looks through the queue, and says what would be done; `glance` is told of each letter.
-    pub async fn plan(
-        &self,
-        shelf: &mut dyn Shelf,
-        mut glance: impl FnMut(),
-    ) -> Result<Plan, PlanError> {
+    pub async fn plan(&self, shelf: &mut dyn Shelf, mut glance: impl FnMut()) -> Result<Plan, PlanError> {
         let (mut plan, mut named) = (Plan::default(), Named::new(&self.filter));
         let today = crate::clock::today(self.now);
         while let Some(held) = shelf.next().await? {
@@ -212,8 +212,7 @@ mod tests {
         }
         for why in Why::all() {
             let allowed = check(&REPLAY, &Letter { why, ..letter(Reason::InvalidEvent) }).is_ok();
-            let doubtful =
-                matches!(why, Why::Known(Reason::OutcomeUnknown | Reason::UnusableResponse));
+            let doubtful = matches!(why, Why::Known(Reason::OutcomeUnknown | Reason::UnusableResponse));
             assert_eq!(allowed, !doubtful, "{why}");
         }
     }

@@ -9,7 +9,11 @@ use crate::{
     letters::replay::Ended,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use std::{collections::{BTreeMap, HashSet}, future::pending, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::pending,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

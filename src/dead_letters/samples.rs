@@ -50,9 +50,8 @@ pub(crate) fn letter(reason: Reason) -> Letter {
 
 /// A plain event.
 pub(crate) fn event(body: &str, id: Option<&str>) -> Message {
-    let mut properties = Properties::default()
-        .with_content_type("application/json".into())
-        .with_headers(Headers::default());
+    let mut properties =
+        Properties::default().with_content_type("application/json".into()).with_headers(Headers::default());
     if let Some(id) = id {
         properties = properties.with_message_id(id.into());
     }

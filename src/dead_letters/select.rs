@@ -69,7 +69,8 @@ pub struct Filter {
 impl Filter {
     /// Whether nothing is asked for, so that every letter is meant.
     pub fn is_empty(&self) -> bool {
-        let Self { keys, reasons, older_than, newer_than, statuses, problems, min_replays, max_replays } = self;
+        let Self { keys, reasons, older_than, newer_than, statuses, problems, min_replays, max_replays } =
+            self;
         keys.is_empty()
             && reasons.is_empty()
             && statuses.is_empty()
@@ -103,9 +104,8 @@ impl Filter {
 /// Whether a letter has a problem at a place or below it. A place within the data is meant wherever the
 /// encoding keeps the data.
 fn has_problem(letter: &Letter, at: &str) -> bool {
-    let below = |pointer: &str| {
-        pointer.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let below =
+        |pointer: &str| pointer.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     letter.problems.iter().any(|problem| {
         let pointer = problem.pointer.as_str();
         let inner = ["/data_base64", "/data"].iter().find_map(|data| pointer.strip_prefix(data));

@@ -135,9 +135,7 @@ pub fn ended(names: &Names, message: &Message, key: EventKey, outcome: &str) -> 
     Some(Publication {
         exchange: ShortString::default(),
         routing_key: watch_queue(names, watcher).as_str().into(),
-        properties: Properties::default()
-            .with_message_id(key.to_string().into())
-            .with_type(outcome.into()),
+        properties: Properties::default().with_message_id(key.to_string().into()).with_type(outcome.into()),
         body: Bytes::new(),
     })
 }

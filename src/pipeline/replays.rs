@@ -1,13 +1,7 @@
 //! The end of an event that an operator replayed: counted, and told to whoever watches.
 
 use super::Pipeline;
-use crate::{
-    broker::Publication,
-    event::EventKey,
-    letters::replay,
-    message::Message,
-    outcome::Disposition,
-};
+use crate::{broker::Publication, event::EventKey, letters::replay, message::Message, outcome::Disposition};
 use tracing::debug;
 
 impl Pipeline {

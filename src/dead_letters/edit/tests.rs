@@ -8,7 +8,8 @@ use crate::{
 use proptest::prelude::*;
 use serde_json::json;
 
-const PLAIN: &str = r#"{ "z":1.0, "customer": {"familyName":"Capes",  "email":"wrong", "givenName":"Geoff"} }"#;
+const PLAIN: &str =
+    r#"{ "z":1.0, "customer": {"familyName":"Capes",  "email":"wrong", "givenName":"Geoff"} }"#;
 
 fn sets(texts: &[&str]) -> Vec<Set> {
     texts.iter().map(|text| text.parse().expect("a place and a value")).collect()
@@ -34,9 +35,11 @@ fn what_is_not_set_keeps_its_bytes_and_its_order() {
 #[test]
 fn the_data_of_a_structured_event_is_found() {
     let structured = format!(r#"{{"specversion":"1.0","id":"1","data":{PLAIN}}}"#);
-    let changed: Value = serde_json::from_str(&after(&structured, &["/customer/email=a@b.co"])).expect("JSON");
+    let changed: Value =
+        serde_json::from_str(&after(&structured, &["/customer/email=a@b.co"])).expect("JSON");
     assert_eq!(changed["data"]["customer"]["email"], "a@b.co");
-    let changed: Value = serde_json::from_str(&after(&structured, &["/data/customer/email=a@b.co"])).expect("JSON");
+    let changed: Value =
+        serde_json::from_str(&after(&structured, &["/data/customer/email=a@b.co"])).expect("JSON");
     assert_eq!(changed["data"]["customer"]["email"], "a@b.co");
     let changed: Value = serde_json::from_str(&after(&structured, &["/id=2"])).expect("JSON");
     assert_eq!(changed["id"], 2);
@@ -49,7 +52,16 @@ fn data_in_base64_is_opened_and_closed_again() {
         let changed = after(&body, &[&format!("{pointer}=a@b.co")]);
         let changed: Value = serde_json::from_str(&changed).expect("JSON");
         let inner = BASE64_STANDARD.decode(changed["data_base64"].as_str().expect("text")).expect("Base64");
-        assert_eq!(inner, PLAIN.replace("wrong", "a@b.co").replace("{ \"z\":1.0, \"customer\": {", "{\"z\":1.0,\"customer\":{").replace(",  ", ",").replace(", \"givenName\"", ",\"givenName\"").replace("} }", "}}").into_bytes());
+        assert_eq!(
+            inner,
+            PLAIN
+                .replace("wrong", "a@b.co")
+                .replace("{ \"z\":1.0, \"customer\": {", "{\"z\":1.0,\"customer\":{")
+                .replace(",  ", ",")
+                .replace(", \"givenName\"", ",\"givenName\"")
+                .replace("} }", "}}")
+                .into_bytes()
+        );
     }
 }
 
@@ -82,7 +94,8 @@ fn what_cannot_be_set_says_so_without_a_value() {
 #[test]
 fn an_event_known_by_its_body_keeps_its_identity() {
     let letter = event(PLAIN, None);
-    let edited = edited(&letter, set(PLAIN.as_bytes(), &sets(&["/customer/email=a@b.co"])).expect("set"), today());
+    let edited =
+        edited(&letter, set(PLAIN.as_bytes(), &sets(&["/customer/email=a@b.co"])).expect("set"), today());
     assert_eq!(edited.problems, []);
     assert_eq!(edited.key, read(&letter, today()).0);
     assert_eq!(read(&edited.message, today()).0, edited.key, "as the worker will read it");
@@ -99,8 +112,11 @@ fn an_event_with_an_id_is_not_touched_but_for_its_body() {
 
 #[test]
 fn an_event_that_gets_its_id_by_the_edit_is_that_event() {
-    let structured = |id: &str| format!(r#"{{"specversion":"1.0","type":"CreateCustomer","source":"/s"{id},"data":{{}}}}"#);
-    let properties = crate::message::Properties::default().with_content_type("application/cloudevents+json".into());
+    let structured = |id: &str| {
+        format!(r#"{{"specversion":"1.0","type":"CreateCustomer","source":"/s"{id},"data":{{}}}}"#)
+    };
+    let properties =
+        crate::message::Properties::default().with_content_type("application/cloudevents+json".into());
     let letter = Message { properties, ..event(&structured(""), None) };
     let given = edited(&letter, structured(r#","id":"1""#).into_bytes(), today());
     assert_ne!(given.key, read(&letter, today()).0);
@@ -120,11 +136,17 @@ fn changes_name_places_and_no_values() {
 }
 
 fn json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-z\"é]{0,4}".prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-z\"é]{0,4}".prop_map(Value::from)
+    ];
     leaf.prop_recursive(3, 20, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-d]", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("[a-d]", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

@@ -21,7 +21,10 @@ pub(super) enum Typed {
     /// As text, since JSON has no infinity.
     F32(String),
     F64(String),
-    Decimal { scale: u8, value: u32 },
+    Decimal {
+        scale: u8,
+        value: u32,
+    },
     Timestamp(u64),
     ShortText(String),
     Text(String),
@@ -55,9 +58,9 @@ impl Typed {
             },
             Value::ByteArray(bytes) => Self::BytesBase64(BASE64_STANDARD.encode(bytes.as_slice())),
             Value::FieldArray(values) => Self::Array(values.as_slice().iter().map(Self::of).collect()),
-            Value::FieldTable(table) => {
-                Self::Table(table.inner().iter().map(|(name, value)| (name.to_string(), Self::of(value))).collect())
-            }
+            Value::FieldTable(table) => Self::Table(
+                table.inner().iter().map(|(name, value)| (name.to_string(), Self::of(value))).collect(),
+            ),
         }
     }
 
@@ -76,9 +79,7 @@ impl Typed {
             Self::I64(n) => Value::LongLongInt(n),
             Self::F32(text) => Value::Float(text.parse().map_err(|_| float)?),
             Self::F64(text) => Value::Double(text.parse().map_err(|_| float)?),
-            Self::Decimal { scale, value } => {
-                Value::DecimalValue(DecimalValue { scale, value })
-            }
+            Self::Decimal { scale, value } => Value::DecimalValue(DecimalValue { scale, value }),
             Self::Timestamp(n) => Value::Timestamp(n),
             Self::ShortText(text) => Value::ShortString(short(&text)?),
             Self::Text(text) => Value::LongString(text.into()),

@@ -48,7 +48,8 @@ struct FakeBroker {
 
 impl Publisher for FakeBroker {
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
-        let id = publication.properties.message_id().as_ref().expect("an id").as_str().parse().expect("a number");
+        let id =
+            publication.properties.message_id().as_ref().expect("an id").as_str().parse().expect("a number");
         async move {
             self.diary.lock().expect("diary").push(format!("publish {id}"));
             if self.refuses.contains(&id) {
@@ -224,7 +225,11 @@ async fn what_is_discarded_has_been_kept_before() {
         &mut |batch| {
             let mut diary = diary.lock().expect("diary");
             diary.extend(batch.iter().map(|held| format!("kept {}", held.tag)));
-            if batch.iter().any(|held| held.tag == 98) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if batch.iter().any(|held| held.tag == 98) {
+                Err(std::io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
         },
         &|_| {},
     )
