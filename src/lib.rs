@@ -21,6 +21,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod customer;
+pub mod dead_letters;
 pub mod event;
 pub mod failpoint;
 pub mod gate;

@@ -29,6 +29,8 @@ use tokio::{
 };
 use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
 
+mod replays;
+
 /// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
 const REPEAT_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two tries to publish or to record.
@@ -194,8 +196,12 @@ impl Pipeline {
             self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
             self.observe_age(&delivery.message);
         }
+        let word = self.count_replay(&delivery.message, key, disposition);
         delivery.ack();
         kill_point("acked");
+        if let Some(word) = word {
+            self.tell_watcher(word).await;
+        }
     }
 
     /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
