@@ -64,12 +64,20 @@ pub struct AmqpSource {
 struct Session {
     connection: Connection,
     channel: Channel,
-    /// None while paused.
-    consumer: Option<Consumer>,
+    flow: Flow,
     settled: mpsc::UnboundedSender<Settled>,
     acks: JoinHandle<()>,
     lost: CancellationToken,
     _ends: DropGuard,
+}
+
+/// Whether deliveries come.
+enum Flow {
+    Paused,
+    /// The broker has been asked. Kept, since whoever waits for its answer may be called away: a
+    /// consumer that nobody holds would swallow messages until its channel ends.
+    Starting(BoxFuture<'static, lapin::Result<Consumer>>),
+    Running(Consumer),
 }
 
 enum Settled {
@@ -125,8 +133,8 @@ impl AmqpSource {
     /// Writes the acks that wait, in order, and closes the connection. Bounded in time.
     pub async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            let Session { connection, channel, settled, acks, consumer, .. } = session;
-            drop((settled, consumer));
+            let Session { connection, channel, settled, acks, flow, .. } = session;
+            drop((settled, flow));
             let closing = async {
                 let _ = acks.await;
                 let _ = channel.close(200, "done".into()).await;
@@ -209,7 +217,6 @@ impl Source for AmqpSource {
     fn one(&mut self) -> BoxFuture<'_, Option<Delivery>> {
         async move {
             let Some(session) = &mut self.session else {
-                // It starts a consumer too, which the caller's next `pause` stops.
                 let _ = self.try_connect().await;
                 return None;
             };
@@ -237,7 +244,7 @@ impl Session {
     async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Failure> {
         let connection = endpoint.connect("consumer").await.map_err(Failure::Connection)?;
         let opened = timeout(ANSWER * 3, Self::build(&connection, settings)).await;
-        let (channel, consumer, monitor) = opened.unwrap_or_else(|_| {
+        let (channel, monitor) = opened.unwrap_or_else(|_| {
             Err(Failure::Connection("the broker did not open the consumer in time".into()))
         })?;
         let lost = CancellationToken::new();
@@ -245,13 +252,11 @@ impl Session {
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
-        Ok(Self { connection, channel, consumer: Some(consumer), settled, acks, lost, _ends: ends })
+        Ok(Self { connection, channel, flow: Flow::Paused, settled, acks, lost, _ends: ends })
     }
 
-    async fn build(
-        connection: &Connection,
-        settings: &Settings,
-    ) -> Result<(Channel, Consumer, Channel), Failure> {
+    /// The channel to consume on, and the one that declared the topology.
+    async fn build(connection: &Connection, settings: &Settings) -> Result<(Channel, Channel), Failure> {
         let broken = |error: lapin::Error| Failure::Connection(error.to_string());
         // A refused declaration closes its channel, so the topology has one of its own.
         let topology = connection.create_channel().await.map_err(broken)?;
@@ -263,32 +268,45 @@ impl Session {
         standing.map_err(Failure::Topology)?;
         let channel = connection.create_channel().await.map_err(broken)?;
         channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
-        let consumer = consume(&channel, &settings.queue).await.map_err(broken)?;
-        Ok((channel, consumer, topology))
+        Ok((channel, topology))
     }
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
-        let consumer = match &mut self.consumer {
-            Some(consumer) => consumer,
-            none => {
-                let again = timeout(ANSWER, consume(&self.channel, queue)).await;
-                let again = again.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
-                none.insert(again.map_err(|error| error.to_string())?)
-            }
-        };
-        tokio::select! {
-            () = self.lost.cancelled() => Err("the connection is lost".into()),
-            item = consumer.next() => match item {
+        let lost = self.lost.clone();
+        let receiving = async {
+            match self.running(queue).await?.next().await {
                 Some(Ok(delivery)) => Ok(self.wrap(delivery)),
                 Some(Err(error)) => Err(error.to_string()),
                 None => Err("the broker cancelled the consumer".into()),
             }
+        };
+        tokio::select! {
+            () = lost.cancelled() => Err("the connection is lost".into()),
+            received = receiving => received,
+        }
+    }
+
+    /// The consumer, started where it is not running. Safe to drop and call again.
+    async fn running(&mut self, queue: &str) -> Result<&mut Consumer, String> {
+        if matches!(self.flow, Flow::Paused) {
+            self.flow = Flow::Starting(consume(self.channel.clone(), queue.into()).boxed());
+        }
+        if let Flow::Starting(starting) = &mut self.flow {
+            let started = timeout(ANSWER, starting).await;
+            let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
+            self.flow = Flow::Running(started.map_err(|error| error.to_string())?);
+        }
+        match &mut self.flow {
+            Flow::Running(consumer) => Ok(consumer),
+            Flow::Paused | Flow::Starting(_) => Err("the consumer was stopped".into()),
         }
     }
 
     async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
-        let Some(mut consumer) = self.consumer.take() else {
-            return Ok(Vec::new());
+        let mut consumer = match std::mem::replace(&mut self.flow, Flow::Paused) {
+            Flow::Paused => return Ok(Vec::new()),
+            Flow::Starting(starting) => starting.await?,
+            Flow::Running(consumer) => consumer,
         };
         self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
         let mut fetched = Vec::new();
@@ -317,9 +335,9 @@ impl Session {
     }
 }
 
-async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
+async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer> {
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    channel.basic_consume(queue.into(), ShortString::default(), options, arguments).await
+    channel.basic_consume(queue, ShortString::default(), options, arguments).await
 }
 
 /// Writes acknowledgements in batches until every handle is gone or the channel fails.
