@@ -7,6 +7,7 @@
 pub mod acks;
 pub mod confirms;
 pub mod connection;
+pub mod inspect;
 pub mod publisher;
 pub mod source;
 pub mod topology;

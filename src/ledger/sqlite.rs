@@ -10,6 +10,7 @@ use super::{
 };
 use crate::event::EventKey;
 use futures_util::future::BoxFuture;
+pub(in crate::ledger) use inspect::inspect;
 use std::{
     path::PathBuf,
     sync::mpsc::{self, Sender},
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use writer::{Message, Writer};
 
 mod file;
+mod inspect;
 mod rows;
 mod sweep;
 mod writer;
