@@ -22,7 +22,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     let options = Options { ca_file: config.ledger.ca_file.clone(), ..Options::new(Uuid::new_v4()) };
     vec![match inspect::inspect(&url, &options).await {
         Ok(standing) => stands(&url, &standing),
-        Err(error) => refused(&url, error),
+        Err(error) => refused(&url, &error),
     }]
 }
 
@@ -47,9 +47,9 @@ fn stands(url: &LedgerUrl, standing: &Standing) -> Finding {
     }
 }
 
-fn refused(url: &LedgerUrl, error: OpenError) -> Finding {
+fn refused(url: &LedgerUrl, error: &OpenError) -> Finding {
     let what = error.to_string();
-    let remedy = match (&error, url) {
+    let remedy = match (error, url) {
         (OpenError::Unusable { .. }, LedgerUrl::Sqlite(_)) => {
             "Give the worker's user a directory that it may write (and run the doctor as that user)"
         }
