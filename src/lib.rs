@@ -5,7 +5,7 @@
 //! ports     imin ledger broker            (traits and their own types)
 //! rooms     letters gate pipeline worker health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
-//! edge      config app cli                (`app` alone names concrete adapters)
+//! edge      config app doctor cli         (`app` and `doctor` alone name concrete adapters)
 //! aside     sandbox                       (plays imin; nothing of the product knows it)
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod customer;
 pub mod dead_letters;
+pub mod doctor;
 pub mod event;
 pub mod failpoint;
 pub mod gate;

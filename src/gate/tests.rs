@@ -125,11 +125,11 @@ async fn a_brown_out_is_not_multiplied_by_retries() {
     let gate = gate();
     // One call in three fails: not enough for the breaker.
     for n in 0..60 {
-        enter(&gate).await.report(if n % 3 == 0 { &BAD } else { &good() });
+        enter(&gate).await.report(&if n % 3 == 0 { BAD } else { good() });
     }
     let mut granted = 0;
     while let Ok(place) = gate.enter(true).await {
-        place.report(if granted % 3 == 0 { &BAD } else { &good() });
+        place.report(&if granted % 3 == 0 { BAD } else { good() });
         granted += 1;
     }
     // Ten from the reserve and a fifth of sixty.

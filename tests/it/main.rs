@@ -2,6 +2,7 @@
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod doctor;
 mod doubles;
 mod flow;
 mod imin_classes;
