@@ -4,6 +4,7 @@
 //! Built as a test (`cargo test`) it does its short form, which shows that it runs and no more.
 
 mod contender;
+mod growth;
 mod limit;
 mod load;
 mod process;
@@ -12,6 +13,7 @@ mod run;
 mod stub;
 mod support;
 mod tables;
+mod tap;
 mod tools;
 mod world;
 
@@ -39,6 +41,8 @@ struct Arguments {
 enum Command {
     /// The main tables.
     Main(tables::Options),
+    /// What grows: rows, messages, workers, time. And how it starts and idles.
+    Growth(growth::Options),
     /// A few messages, to see that all of it runs; measures nothing.
     Short,
     /// A contender: lapin alone.
@@ -80,6 +84,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
     let tools = || Tools::find(arguments.out.as_deref());
     match &arguments.command {
         Command::Main(options) => tables::main(&tools()?, options).await,
+        Command::Growth(options) => growth::measure(&tools()?, options).await,
         Command::Short => tables::short(&tools()?).await,
         Command::Limit { amqp_url, concurrency } => limit::run(amqp_url, *concurrency).await,
         Command::Stub { latency } => stub::serve(*latency).await,

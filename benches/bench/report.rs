@@ -43,12 +43,15 @@ impl Spread {
         numbers.sort_by(f64::total_cmp);
         let at = |index: usize| numbers.get(index).copied().unwrap_or_default();
         let (middle, last) = (numbers.len() / 2, numbers.len().saturating_sub(1));
-        let median =
-            if numbers.len() % 2 == 1 { at(middle) } else { f64::midpoint(at(last - last / 2), at(last / 2)) };
+        let median = if numbers.len() % 2 == 1 {
+            at(middle)
+        } else {
+            f64::midpoint(at(last - last / 2), at(last / 2))
+        };
         Self { median, least: at(0), most: at(last) }
     }
 
-    fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         json!({ "median": self.median, "min": self.least, "max": self.most })
     }
 }
@@ -123,4 +126,3 @@ impl Report {
         Ok(())
     }
 }
-

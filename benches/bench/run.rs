@@ -53,7 +53,7 @@ impl Scenario {
     /// Runs it in a world of its own.
     pub(crate) async fn run(&self, tools: &Tools) -> Result<Sample> {
         let mut world = World::start(tools, self.api, self.latency).await?;
-        world.load(self.messages).await?;
+        world.load(0..self.messages).await?;
         let ledger = self.ledger(&world).await;
         let sample = self.drain(tools, &mut world, &ledger).await?;
         world.end().await?;
@@ -61,7 +61,7 @@ impl Scenario {
     }
 
     /// A new ledger's URL.
-    async fn ledger(&self, world: &World) -> String {
+    pub(crate) async fn ledger(&self, world: &World) -> String {
         match self.contender {
             Contender::Postgres => postgres().database().await,
             Contender::Memory => "memory:".to_owned(),
@@ -87,13 +87,20 @@ impl Scenario {
         Ok(sample)
     }
 
-    fn start(&self, tools: &Tools, world: &World, ledger: &str) -> Result<Vec<Process>> {
-        let place = Place {
-            amqp_url: &world.vhost.url,
-            base_url: &world.base_url,
-            ledger_url: ledger,
-            concurrency: self.concurrency,
-        };
+    pub(crate) fn start(&self, tools: &Tools, world: &World, ledger: &str) -> Result<Vec<Process>> {
+        self.start_at(tools, world, &world.vhost.url, ledger)
+    }
+
+    /// The same, with the broker at another URL.
+    pub(crate) fn start_at(
+        &self,
+        tools: &Tools,
+        world: &World,
+        amqp_url: &str,
+        ledger: &str,
+    ) -> Result<Vec<Process>> {
+        let place =
+            Place { amqp_url, base_url: &world.base_url, ledger_url: ledger, concurrency: self.concurrency };
         let name = format!("{:?}", self.contender).to_lowercase();
         let log = tools.out.join(format!("{name}.log"));
         let start = |_| Process::start(&name, self.contender.command(tools, &place), &log);

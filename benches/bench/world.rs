@@ -11,11 +11,11 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use lapin::{
     Channel, Connection,
-    options::{QueueBindOptions, QueueDeclareOptions},
+    options::{QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions},
     types::{AMQPValue, FieldTable},
 };
 use serde::Deserialize;
-use std::{path::Path, time::Duration};
+use std::{ops::Range, path::Path, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     process::Command,
@@ -77,9 +77,10 @@ impl World {
         Ok(Self { vhost, directory, base_url, api, _connection: connection, channel, http })
     }
 
-    /// Puts this many events into the work queue and lets the broker come to rest.
-    pub(crate) async fn load(&self, messages: u64) -> Result<()> {
-        load::publish(&self.vhost.url, 0..messages).await?;
+    /// Puts the events with these numbers into the work queue and lets the broker come to rest.
+    pub(crate) async fn load(&self, numbers: Range<u64>) -> Result<()> {
+        let messages = numbers.end - numbers.start;
+        load::publish(&self.vhost.url, numbers).await?;
         let loaded = async {
             while self.depth(WORK).await? < messages {
                 sleep(POLL).await;
@@ -96,6 +97,12 @@ impl World {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
         Ok(declared.message_count().into())
+    }
+
+    /// Empties the subscriber's queue; how many events were in it.
+    pub(crate) async fn collect(&self) -> Result<u64> {
+        let purged = self.channel.queue_purge(SUBSCRIBER.into(), QueuePurgeOptions::default()).await?;
+        Ok(purged.into())
     }
 
     /// How many accounts imin has made.

@@ -21,7 +21,9 @@ pub(crate) fn tables(report: &Report) -> String {
     for row in &report.rows {
         text.push_str(&line(row));
     }
-    text.push_str("\n| worker with the SQLite ledger | is | at least/most | aim | |\n|---|--:|--:|--:|---|\n");
+    text.push_str(
+        "\n| worker with the SQLite ledger | is | at least/most | aim | |\n|---|--:|--:|--:|---|\n",
+    );
     for ratio in ratios::of(report) {
         let word = if ratio.holds() { "holds" } else { "**missed**" };
         // Writing to a string cannot fail.
