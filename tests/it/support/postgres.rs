@@ -21,7 +21,7 @@ pub(crate) struct Postgres {
     root: PathBuf,
 }
 
-/// Who ends a server whose test process is killed: `$0` is pg_ctl, `$1` the directory. It outlives
+/// Who ends a server whose test process is killed: `$0` is `pg_ctl`, `$1` the directory. It outlives
 /// a Ctrl-C, which reaches the whole process group.
 const WATCHDOG: &str = r#"trap '' INT TERM
 echo ready
