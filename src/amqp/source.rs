@@ -220,6 +220,10 @@ impl Source for AmqpSource {
                 let _ = self.try_connect().await;
                 return None;
             };
+            if session.lost.is_cancelled() {
+                self.down("the connection is lost".into());
+                return None;
+            }
             match timeout(ANSWER, session.get(&self.settings.queue)).await {
                 Ok(Ok(delivery)) => delivery,
                 Ok(Err(error)) => {

@@ -6,6 +6,7 @@ mod imin_classes;
 mod imin_sandbox;
 mod ledger;
 mod main_job;
+mod outages;
 mod private_broker;
 mod readme;
 mod support;

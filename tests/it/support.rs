@@ -2,5 +2,6 @@
 
 pub(crate) mod broker;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod worker;
 pub(crate) mod world;
