@@ -21,6 +21,7 @@ use futures_util::{
 };
 use lapin::{
     Channel, Connection, Consumer,
+    message::BasicGetMessage,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
         BasicQosOptions, QueueDeclareOptions,
@@ -65,19 +66,23 @@ struct Session {
     connection: Connection,
     channel: Channel,
     flow: Flow,
+    /// A `basic.get` that the broker has not answered yet.
+    getting: Option<BoxFuture<'static, lapin::Result<Option<BasicGetMessage>>>>,
+    /// What the consumer had fetched when it was stopped.
+    fetched: Vec<Delivery>,
     settled: mpsc::UnboundedSender<Settled>,
     acks: JoinHandle<()>,
     lost: CancellationToken,
     _ends: DropGuard,
 }
 
-/// Whether deliveries come.
+/// Whether deliveries come. What the broker was asked for is kept until it answers, since whoever waits
+/// for that may be called away, and what nobody holds is stuck until its channel ends.
 enum Flow {
     Paused,
-    /// The broker has been asked. Kept, since whoever waits for its answer may be called away: a
-    /// consumer that nobody holds would swallow messages until its channel ends.
     Starting(BoxFuture<'static, lapin::Result<Consumer>>),
     Running(Consumer),
+    Stopping(Consumer),
 }
 
 enum Settled {
@@ -133,8 +138,8 @@ impl AmqpSource {
     /// Writes the acks that wait, in order, and closes the connection. Bounded in time.
     pub async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            let Session { connection, channel, settled, acks, flow, .. } = session;
-            drop((settled, flow));
+            let Session { connection, channel, settled, acks, flow, getting, fetched, .. } = session;
+            drop((settled, flow, getting, fetched));
             let closing = async {
                 let _ = acks.await;
                 let _ = channel.close(200, "done".into()).await;
@@ -256,7 +261,17 @@ impl Session {
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
-        Ok(Self { connection, channel, flow: Flow::Paused, settled, acks, lost, _ends: ends })
+        Ok(Self {
+            connection,
+            channel,
+            flow: Flow::Paused,
+            getting: None,
+            fetched: Vec::new(),
+            settled,
+            acks,
+            lost,
+            _ends: ends,
+        })
     }
 
     /// The channel to consume on, and the one that declared the topology.
@@ -302,41 +317,63 @@ impl Session {
         }
         match &mut self.flow {
             Flow::Running(consumer) => Ok(consumer),
-            Flow::Paused | Flow::Starting(_) => Err("the consumer was stopped".into()),
+            Flow::Paused | Flow::Starting(_) | Flow::Stopping(_) => Err("the consumer was stopped".into()),
         }
     }
 
+    /// Stops the consumer; what it had fetched. Safe to drop and call again.
     async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
-        let mut consumer = match std::mem::replace(&mut self.flow, Flow::Paused) {
-            Flow::Paused => return Ok(Vec::new()),
-            Flow::Starting(starting) => starting.await?,
-            Flow::Running(consumer) => consumer,
-        };
-        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
-        let mut fetched = Vec::new();
-        while let Some(delivery) = consumer.next().await {
-            fetched.push(self.wrap(delivery?));
+        if let Some(getting) = &mut self.getting {
+            let got = getting.await?;
+            self.getting = None;
+            self.fetched.extend(got.map(|message| self.wrap(message.delivery)));
         }
-        Ok(fetched)
+        if let Flow::Starting(starting) = &mut self.flow {
+            self.flow = Flow::Running(starting.await?);
+        }
+        self.flow = match std::mem::replace(&mut self.flow, Flow::Paused) {
+            Flow::Running(consumer) => Flow::Stopping(consumer),
+            other => other,
+        };
+        if let Flow::Stopping(consumer) = &mut self.flow {
+            self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+            while let Some(delivery) = consumer.next().await {
+                let delivery = wrap(delivery?, &self.settled, &self.lost);
+                self.fetched.push(delivery);
+            }
+            self.flow = Flow::Paused;
+        }
+        Ok(std::mem::take(&mut self.fetched))
     }
 
+    /// One message. Safe to drop and call again: what was asked for comes with the next call of this or of `pause`.
     async fn get(&mut self, queue: &str) -> lapin::Result<Option<Delivery>> {
-        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?;
+        let (channel, queue) = (self.channel.clone(), queue.into());
+        let asking = async move { channel.basic_get(queue, BasicGetOptions { no_ack: false }).await };
+        let got = self.getting.get_or_insert_with(|| asking.boxed()).await?;
+        self.getting = None;
         Ok(got.map(|message| self.wrap(message.delivery)))
     }
 
     fn wrap(&self, delivery: lapin::message::Delivery) -> Delivery {
-        let handle =
-            Handle { tag: delivery.delivery_tag, settled: self.settled.clone(), lost: self.lost.clone() };
-        let message = Message {
-            body: delivery.data.into(),
-            properties: delivery.properties,
-            exchange: delivery.exchange,
-            routing_key: delivery.routing_key,
-            redelivered: delivery.redelivered,
-        };
-        Delivery::new(message, Box::new(handle))
+        wrap(delivery, &self.settled, &self.lost)
     }
+}
+
+fn wrap(
+    delivery: lapin::message::Delivery,
+    settled: &mpsc::UnboundedSender<Settled>,
+    lost: &CancellationToken,
+) -> Delivery {
+    let handle = Handle { tag: delivery.delivery_tag, settled: settled.clone(), lost: lost.clone() };
+    let message = Message {
+        body: delivery.data.into(),
+        properties: delivery.properties,
+        exchange: delivery.exchange,
+        routing_key: delivery.routing_key,
+        redelivered: delivery.redelivered,
+    };
+    Delivery::new(message, Box::new(handle))
 }
 
 async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer> {

@@ -66,7 +66,9 @@ async fn what_was_under_way_goes_back_without_a_mark() {
     let (mut tried, mut messages) = (0, Vec::new());
     while let Some(got) = channel.basic_get(WORK.into(), BasicGetOptions { no_ack: true }).await.unwrap() {
         let headers = got.properties.headers().clone().unwrap_or_default();
-        assert!(!headers.inner().contains_key("x-delivery-count"), "no step towards the delivery limit");
+        // RabbitMQ 3.10 says 0 of a message that it never counted.
+        let counted = headers.inner().get("x-delivery-count").and_then(number).unwrap_or(0);
+        assert_eq!(counted, 0, "no step towards the delivery limit");
         tried += headers.inner().get("attempts").and_then(number).unwrap_or(0);
         messages.push(got);
     }

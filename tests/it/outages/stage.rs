@@ -196,12 +196,14 @@ impl Stage {
         ours.map(|(_, count)| count.parse::<u64>().expect("a number")).sum()
     }
 
-    /// How many consumers the work queue has.
-    pub(super) async fn consumers(&self) -> u32 {
-        let (_connection, channel) = channel(&self.vhost).await;
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let declared = channel.queue_declare(WORK.into(), passive, FieldTable::default()).await;
-        declared.expect("the queue stands").consumer_count()
+    /// How many consumers the work queue has. A `basic.get` whose message is not settled yet is listed
+    /// as one too, without a prefetch count, and a passive declare counts it.
+    pub(super) async fn consumers(&self) -> usize {
+        let vhost = self.vhost.clone();
+        let list = move || vhost.ctl(&["list_consumers", "-p", &vhost.name, "queue_name", "prefetch_count"]);
+        let listed = tokio::task::spawn_blocking(list).await.expect("lists");
+        let fetched = format!("{WORK}\tundefined");
+        listed.lines().filter(|line| line.starts_with(&format!("{WORK}\t")) && *line != fetched).count()
     }
 }
 
