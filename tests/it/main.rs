@@ -11,6 +11,7 @@ mod kill_points;
 mod ledger;
 mod ledger_faults;
 mod main_job;
+mod outages;
 mod private_broker;
 mod readme;
 mod rooms;

@@ -39,6 +39,12 @@ impl Settings {
         self
     }
 
+    /// Leaves one out.
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Another binary, such as one with fail points.
     pub(crate) fn binary(mut self, path: impl Into<String>) -> Self {
         self.binary = path.into();
