@@ -10,7 +10,7 @@ use crate::{
     clock,
     event::{self, Event, EventKey},
     failpoint::kill_point,
-    gate::{Gate, Pause, Paused, Place},
+    gate::{Gate, Pause, Place, Refused},
     imin::{self, Accounts, Create},
     ledger::{Begun, Finish, Intent, Ledger, Recorded},
     letters::{self, Failure, Resolution, Travel},
@@ -28,6 +28,8 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
+
+mod replays;
 
 /// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
 const REPEAT_FIRST: Duration = Duration::from_millis(100);
@@ -92,6 +94,7 @@ struct Journey<'a> {
 }
 
 /// One step of a journey.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 enum Step {
     /// It is over.
     End(Verdict),
@@ -188,13 +191,17 @@ impl Pipeline {
             self.metrics.events_published.inc();
         }
         self.count(disposition);
-        self.tell(disposition);
+        Self::tell(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
             self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
             self.observe_age(&delivery.message);
         }
+        let word = self.count_replay(&delivery.message, key, disposition);
         delivery.ack();
         kill_point("acked");
+        if let Some(word) = word {
+            self.tell_watcher(word).await;
+        }
     }
 
     /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
@@ -232,7 +239,7 @@ impl Pipeline {
         }
     }
 
-    fn tell(&self, disposition: Disposition) {
+    fn tell(disposition: Disposition) {
         if let Some(outcome) = disposition.label() {
             Span::current().record("outcome", outcome);
         }
@@ -301,7 +308,8 @@ impl Journey<'_> {
         let gate = &self.pipeline.gate;
         let place = match self.interrupted(gate.enter(retry)).await {
             Some(Ok(place)) => place,
-            Some(Err(Paused)) | None => return Step::End(self.release()),
+            Some(Err(Refused::Paused)) | None => return Step::End(self.release()),
+            Some(Err(Refused::Budget)) => return Step::End(self.leave(Names::DELAYS[0].0)),
         };
         let intent = self.intent();
         let attempt = intent.attempt;
@@ -336,7 +344,7 @@ impl Journey<'_> {
                 Ok(begun) => return Some(begun),
                 Err(error) => error,
             };
-            self.pipeline.gate.suspend(Pause::Ledger, error.to_string());
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
             self.interrupted(sleep(wait)).await?;
             wait = (wait * 2).min(REPEAT_MOST);
         }
@@ -357,7 +365,7 @@ impl Journey<'_> {
     async fn call(&mut self, place: Place, attempt: u32, possible_duplicate: bool) -> Step {
         let now = clock::now();
         let first = *self.travel.first_attempt_at.get_or_insert(now);
-        let probe = place.probe;
+        let probe = place.probe();
         let open = Open::new(&self.pipeline.ledger, self.event.key);
         let answer = self.ask(place).await;
         kill_point("called");
@@ -372,6 +380,8 @@ impl Journey<'_> {
                 let made = Recorded { account, published: false, possible_duplicate };
                 Step::End(self.complete(disposition, &standing.unwrap_or(made)))
             }
+            // It waits at the gate to be the next probe: its own schedule is for its own failures.
+            (Disposition::Retry { .. }, _) if probe => self.retry(disposition, Duration::ZERO),
             (Disposition::Retry { at_least, spent, .. }, _) => {
                 self.travel.attempts += u32::from(spent);
                 self.travel.failures = self.travel.failures.saturating_add(1);
@@ -422,7 +432,7 @@ impl Journey<'_> {
                 Ok(standing) => return standing,
                 Err(error) => error,
             };
-            self.pipeline.gate.suspend(Pause::Ledger, error.to_string());
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
             tokio::select! {
                 () = self.pipeline.shutdown.abort.cancelled() => return None,
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
@@ -499,17 +509,19 @@ impl Journey<'_> {
 
     /// Waits in this process, or gives the message to a delay queue.
     fn wait(&mut self, wait: Duration) -> Step {
-        self.travel.not_before = clock::now().checked_add(wait).ok();
         if wait <= self.pipeline.settings.in_process_max && Instant::now() + wait < self.deadline {
+            self.travel.not_before = clock::now().checked_add(wait).ok();
             return Step::Wait(wait);
         }
+        Step::End(self.leave(wait))
+    }
+
+    /// Gives the message to a delay queue.
+    fn leave(&mut self, wait: Duration) -> Verdict {
+        self.travel.not_before = clock::now().checked_add(wait).ok();
         let names = &self.pipeline.settings.names;
         let publication = letters::put_back(names, self.message, &self.travel, Some(wait));
-        Step::End(Verdict {
-            disposition: Disposition::Release,
-            publication: Some(publication),
-            records: false,
-        })
+        Verdict { disposition: Disposition::Release, publication: Some(publication), records: false }
     }
 
     /// Gives the message back, with no attempt spent.

@@ -2,7 +2,7 @@
 //!
 //! Anything that ends the flow (an error, a cancel by the server, an ack on a dead channel, a silent
 //! connection found by the watchdog) is a loss, and a loss rebuilds everything: connection, channel,
-//! QoS, topology, consumer. For ever, with growing waits.
+//! quality of service, topology, consumer. For ever, with growing waits.
 
 use super::{
     Endpoint,
@@ -214,7 +214,6 @@ impl Source for AmqpSource {
     fn one(&mut self) -> BoxFuture<'_, Option<Delivery>> {
         async move {
             let Some(session) = &mut self.session else {
-                // It starts a consumer too, which the caller's next `pause` stops.
                 let _ = self.try_connect().await;
                 return None;
             };
@@ -242,7 +241,7 @@ impl Session {
     async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Failure> {
         let connection = endpoint.connect("consumer").await.map_err(Failure::Connection)?;
         let opened = timeout(ANSWER * 3, Self::build(&connection, settings)).await;
-        let (channel, consumer, monitor) = opened.unwrap_or_else(|_| {
+        let (channel, monitor) = opened.unwrap_or_else(|_| {
             Err(Failure::Connection("the broker did not open the consumer in time".into()))
         })?;
         let lost = CancellationToken::new();
@@ -250,14 +249,21 @@ impl Session {
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
-        let (consumer, starting, fetched) = (Some(consumer), None, Vec::new());
-        Ok(Self { connection, channel, consumer, starting, fetched, settled, acks, lost, _ends: ends })
+        Ok(Self {
+            connection,
+            channel,
+            consumer: None,
+            starting: None,
+            fetched: Vec::new(),
+            settled,
+            acks,
+            lost,
+            _ends: ends,
+        })
     }
 
-    async fn build(
-        connection: &Connection,
-        settings: &Settings,
-    ) -> Result<(Channel, Consumer, Channel), Failure> {
+    /// The channel to consume on, and the one that declared the topology.
+    async fn build(connection: &Connection, settings: &Settings) -> Result<(Channel, Channel), Failure> {
         let broken = |error: lapin::Error| Failure::Connection(error.to_string());
         // A refused declaration closes its channel, so the topology has one of its own.
         let topology = connection.create_channel().await.map_err(broken)?;
@@ -269,8 +275,7 @@ impl Session {
         standing.map_err(Failure::Topology)?;
         let channel = connection.create_channel().await.map_err(broken)?;
         channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
-        let consumer = consume(channel.clone(), settings.queue.clone()).await.map_err(broken)?;
-        Ok((channel, consumer, topology))
+        Ok((channel, topology))
     }
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {

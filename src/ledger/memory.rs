@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 /// The rows, and the instances that live.
 #[derive(Debug, Default)]
-pub struct Store(Mutex<Rows>);
+pub struct Store(Mutex<Inner>);
 
 #[derive(Debug, Default)]
-struct Rows {
+struct Inner {
     rows: BTreeMap<EventKey, Row>,
     living: HashSet<Uuid>,
     swept: Option<EventKey>,
@@ -40,13 +40,13 @@ pub struct MemoryLedger {
 impl MemoryLedger {
     /// A living instance on `store`; settled rows are kept for `retention`.
     pub fn new(store: Arc<Store>, instance: Uuid, retention: Duration) -> Self {
-        store.rows().living.insert(instance);
+        store.inner().living.insert(instance);
         Self { store, claims: Claims::default(), instance, retention }
     }
 
     fn apply(&self, op: &Op) -> Result<Option<Begun>, LedgerError> {
-        let mut store = self.store.rows();
-        let Rows { rows, living, .. } = &mut *store;
+        let mut store = self.store.inner();
+        let Inner { rows, living, .. } = &mut *store;
         if !living.contains(&self.instance) {
             return Err(LedgerError::gone());
         }
@@ -95,29 +95,29 @@ impl Ledger for MemoryLedger {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        let living = self.store.rows().living.contains(&self.instance);
+        let living = self.store.inner().living.contains(&self.instance);
         Box::pin(future::ready(if living { Ok(()) } else { Err(LedgerError::gone()) }))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        self.store.rows().living.remove(&self.instance);
+        self.store.inner().living.remove(&self.instance);
         Box::pin(future::ready(Ok(())))
     }
 }
 
 impl Drop for MemoryLedger {
     fn drop(&mut self) {
-        self.store.rows().living.remove(&self.instance);
+        self.store.inner().living.remove(&self.instance);
     }
 }
 
 impl Store {
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Rows {
+impl Inner {
     /// Looks at the next few rows and removes those too old to keep.
     fn sweep(&mut self, before: i64) {
         for _ in 0..SWEPT_PER_BEGIN {

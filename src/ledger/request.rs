@@ -90,7 +90,7 @@ impl LedgerError {
     }
 
     /// The backend could not write.
-    pub(super) fn unwritten(detail: impl ToString) -> Self {
-        Self { what: "cannot be written", detail: detail.to_string() }
+    pub(super) fn unwritten(detail: impl Into<String>) -> Self {
+        Self { what: "cannot be written", detail: detail.into() }
     }
 }

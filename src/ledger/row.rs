@@ -8,8 +8,8 @@ use crate::{event::EventKey, outcome::Account};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How many rows the sweep for old ones looks at for each attempt that is begun. Above one, a
-/// sweep comes round before the table has grown by that part, whatever the rate.
+/// How many rows the search for old ones may look at or remove for each attempt that is begun: above
+/// one, it keeps up whatever the rate.
 pub(super) const SWEPT_PER_BEGIN: u32 = 4;
 
 /// What is known of one event.
