@@ -66,6 +66,9 @@ struct Session {
     channel: Channel,
     /// None while paused.
     consumer: Option<Consumer>,
+    /// A consumer that the broker has been asked for. Kept here, so that whoever stops waiting for it
+    /// leaves no consumer behind that fetches messages for nobody.
+    starting: Option<BoxFuture<'static, lapin::Result<Consumer>>>,
     settled: mpsc::UnboundedSender<Settled>,
     acks: JoinHandle<()>,
     lost: CancellationToken,
@@ -245,7 +248,8 @@ impl Session {
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
-        Ok(Self { connection, channel, consumer: Some(consumer), settled, acks, lost, _ends: ends })
+        let consumer = Some(consumer);
+        Ok(Self { connection, channel, consumer, starting: None, settled, acks, lost, _ends: ends })
     }
 
     async fn build(
@@ -263,18 +267,22 @@ impl Session {
         standing.map_err(Failure::Topology)?;
         let channel = connection.create_channel().await.map_err(broken)?;
         channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
-        let consumer = consume(&channel, &settings.queue).await.map_err(broken)?;
+        let consumer = consume(channel.clone(), settings.queue.clone()).await.map_err(broken)?;
         Ok((channel, consumer, topology))
     }
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
-        let consumer = match &mut self.consumer {
-            Some(consumer) => consumer,
-            none => {
-                let again = timeout(ANSWER, consume(&self.channel, queue)).await;
-                let again = again.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
-                none.insert(again.map_err(|error| error.to_string())?)
-            }
+        if self.consumer.is_none() {
+            let channel = self.channel.clone();
+            let start = || consume(channel, queue.to_owned()).boxed();
+            let starting = self.starting.get_or_insert_with(start);
+            let started = timeout(ANSWER, starting).await;
+            self.starting = None;
+            let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
+            self.consumer = Some(started.map_err(|error| error.to_string())?);
+        }
+        let Some(consumer) = &mut self.consumer else {
+            return Err("there is no consumer".into());
         };
         tokio::select! {
             () = self.lost.cancelled() => Err("the connection is lost".into()),
@@ -287,13 +295,21 @@ impl Session {
     }
 
     async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
-        let Some(mut consumer) = self.consumer.take() else {
+        if let Some(starting) = &mut self.starting {
+            let started = starting.await;
+            self.starting = None;
+            self.consumer = Some(started?);
+        }
+        let Some(consumer) = &self.consumer else {
             return Ok(Vec::new());
         };
+        // Dropped before the answer, this leaves the consumer to be cancelled again.
         self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
         let mut fetched = Vec::new();
-        while let Some(delivery) = consumer.next().await {
-            fetched.push(self.wrap(delivery?));
+        if let Some(mut consumer) = self.consumer.take() {
+            while let Some(delivery) = consumer.next().await {
+                fetched.push(self.wrap(delivery?));
+            }
         }
         Ok(fetched)
     }
@@ -317,9 +333,9 @@ impl Session {
     }
 }
 
-async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
+async fn consume(channel: Channel, queue: String) -> lapin::Result<Consumer> {
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    channel.basic_consume(queue.into(), ShortString::default(), options, arguments).await
+    channel.basic_consume(queue.as_str().into(), ShortString::default(), options, arguments).await
 }
 
 /// Writes acknowledgements in batches until every handle is gone or the channel fails.

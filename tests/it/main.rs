@@ -10,6 +10,7 @@ mod private_broker;
 mod readme;
 mod rooms;
 mod secrets;
+mod source;
 mod start_stop;
 mod support;
 mod topology;
