@@ -315,13 +315,11 @@ fn tree(text: &str, prefix: &str, found: &mut BTreeSet<String>) -> usize {
     }
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '*').unwrap_or(text.len());
     let path = if prefix.is_empty() { text[..end].to_owned() } else { format!("{prefix}::{}", &text[..end]) };
-    match text[end..].strip_prefix("::") {
-        Some(rest) => skip + end + 2 + tree(rest, &path, found),
-        None => {
-            found.insert(path);
-            skip + end
-        }
+    if let Some(rest) = text[end..].strip_prefix("::") {
+        return skip + end + 2 + tree(rest, &path, found);
     }
+    found.insert(path);
+    skip + end
 }
 
 /// Reads what stands between braces, both braces included.
