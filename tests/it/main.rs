@@ -3,15 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
+mod doctor;
+mod doubles;
+mod flow;
 mod imin_classes;
 mod imin_sandbox;
+mod kill_points;
 mod ledger;
+mod ledger_faults;
 mod main_job;
 mod private_broker;
 mod readme;
 mod rooms;
 mod secrets;
-mod source;
 mod start_stop;
 mod support;
 mod topology;

@@ -95,6 +95,44 @@ impl World {
         messages
     }
 
+    /// Every created event that is confirmed by now.
+    pub(crate) async fn all_created(&mut self) -> Vec<Message> {
+        let (exchange, key) = ("customers.events".into(), "customer.account.created".into());
+        let (options, mark) = (BasicPublishOptions::default(), plain("the end of the test"));
+        let sent = self.channel.basic_publish(exchange, key, options, b"", mark.clone()).await;
+        sent.expect("written").await.expect("confirmed");
+        let mut all = Vec::new();
+        loop {
+            let next = self.created(1).await.remove(0);
+            if next.properties.message_id() == mark.message_id() {
+                return all;
+            }
+            all.push(next);
+        }
+    }
+
+    /// How many messages of a queue are ready once all that consumed from it have gone: what they had
+    /// not acknowledged is back then.
+    pub(crate) async fn left(&self, queue: &str) -> u32 {
+        let gone = async {
+            loop {
+                match self.look(queue).await {
+                    (ready, 0) => return ready,
+                    _ => poll().await,
+                }
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("nobody consumes any more")
+    }
+
+    /// How many messages of a queue are ready, and how many consume from it, at one moment.
+    pub(crate) async fn look(&self, queue: &str) -> (u32, u32) {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        let queue = queue.expect("the queue stands");
+        (queue.message_count(), queue.consumer_count())
+    }
+
     /// What imin has of an account: the request as it got it, with `@id` and `identifier` at its end.
     pub(crate) async fn account(&self, identifier: &str) -> String {
         let url = format!("{}/customer-accounts/{identifier}", self.sandbox.base_url());
