@@ -2,6 +2,7 @@
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod dead_letters;
 mod imin_classes;
 mod imin_sandbox;
 mod ledger;
