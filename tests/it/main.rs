@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
+mod dead_letters;
 mod doctor;
 mod doubles;
 mod flow;
