@@ -4,6 +4,7 @@
 //! does beyond words is `app`'s.
 
 mod config;
+mod contracts;
 mod doctor;
 mod healthcheck;
 mod run;
@@ -60,6 +61,9 @@ enum Command {
     Topology(topology::Command),
     /// Publish create-customer events from JSON, JSON lines or standard input.
     Send(send::Args),
+    /// Print a contract of the messages, with the names that the settings give: a JSON Schema or `AsyncAPI`.
+    #[command(hide = true)]
+    Contracts(contracts::Args),
     /// Ask the worker that serves at `ADMIN_ADDR` whether it lives; for Docker's HEALTHCHECK.
     Healthcheck,
 }
@@ -121,6 +125,7 @@ impl Cli {
             Command::Config(command) => config::run(command, &Process, self.config.as_deref()),
             Command::Topology(command) => topology::run(command, &self.settings(Needs::Nothing)?).await,
             Command::Send(arguments) => send::run(arguments, &self.settings(Needs::Nothing)?).await,
+            Command::Contracts(arguments) => contracts::run(arguments, &self.settings_only(Needs::Nothing)?),
             Command::Healthcheck => healthcheck::run(&self.settings_only(Needs::Nothing)?).await,
         }
     }

@@ -14,7 +14,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use constants::Missing;
+pub use constants::{ACCOUNT, CONTEXT, Missing, PERSON};
 use rules::Fields;
 
 /// Notes every problem of the data that lies at `at`, and says which constants were left out.

@@ -2,6 +2,7 @@
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod contracts;
 mod doctor;
 mod imin_classes;
 mod imin_sandbox;
@@ -9,3 +10,4 @@ mod ledger;
 mod main_job;
 mod private_broker;
 mod support;
+mod tls_everywhere;
