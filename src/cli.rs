@@ -29,16 +29,17 @@ Examples:
   imin-customer-worker --config worker.toml config show
   imin-customer-worker doctor --json
   imin-customer-worker topology print > definitions.json
-  imin-customer-worker send --id-from /customer/email signups.jsonl
+  imin-customer-worker send --id-from /customer/identifier signups.jsonl
 
 Settings come from the environment, then from --config, then from their defaults;
 `config reference` lists them.
 
 Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong settings.";
 
-/// Turns create-customer events from `RabbitMQ` into imin customer accounts.
+/// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = crate::NAME, version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = crate::NAME, version, about = "Turns create-customer events from RabbitMQ into imin customer accounts")]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
     /// A TOML file of settings; the environment goes before it.
     #[arg(long, global = true, value_name = "FILE")]
@@ -60,6 +61,7 @@ enum Command {
     #[command(subcommand)]
     Topology(topology::Command),
     /// Publish create-customer events from JSON, JSON lines or standard input.
+    #[command(long_about = send::ABOUT)]
     Send(send::Args),
     /// Print a contract of the messages, with the names that the settings give: a JSON Schema or `AsyncAPI`.
     #[command(hide = true)]

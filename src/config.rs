@@ -281,13 +281,13 @@ fn check_all(outside: &impl Surroundings, file: Option<&Path>, needs: Needs) -> 
                 let value = about.visible.in_error(&raw.text);
                 Wrong::new(about.name, format!("({}){value} {}", raw.origin, fault.what), fault.remedy)
             })),
-            None if about.default == Fallback::Required && needs == Needs::ApiKey => {
-                // A text that could not be read is reported already.
-                if !gathered.wrong.iter().any(|wrong| wrong.name.starts_with(about.name)) {
-                    let remedy =
-                        format!("Set {0}, or {0}_FILE to the path of a file that holds it.", about.name);
-                    wrong.push(Wrong::new(about.name, "is not set", remedy));
-                }
+            // A text that was found and could not be read is reported already.
+            None if about.default == Fallback::Required
+                && needs == Needs::ApiKey
+                && !gathered.wrong.iter().any(|wrong| wrong.name.starts_with(about.name)) =>
+            {
+                let remedy = format!("Set {0}, or {0}_FILE to the path of a file that holds it.", about.name);
+                wrong.push(Wrong::new(about.name, "is not set", remedy));
             }
             None => {}
         }

@@ -1,7 +1,7 @@
 //! What others may rely on: the messages as JSON Schemas, and the whole as an `AsyncAPI` document.
 //!
 //! Owns the documents' form. What they say is taken from the rooms that do it: the constants of
-//! `customer`, `event` and `letters`, the closed sets of `metrics`, the names of the broker. What cannot
+//! `customer`, `event` and `letters`, the closed set of `outcome`, the names of the broker. What cannot
 //! be taken over, tests hold against the worker's own verdict (`tests/it/contracts.rs`).
 
 mod asyncapi;
@@ -13,7 +13,7 @@ use crate::broker::Names;
 use serde_json::{Value, json};
 
 /// A document's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// The customer, as a plain message or a binary CloudEvent carries it: imin's request body.
     CreateCustomerData,

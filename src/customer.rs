@@ -17,6 +17,11 @@ mod tests;
 pub use constants::{ACCOUNT, CONTEXT, Missing, PERSON};
 use rules::Fields;
 
+/// The codes that `addressCountry` may have.
+pub fn countries() -> &'static [&'static str] {
+    rust_iso3166::ALL_ALPHA2
+}
+
 /// Notes every problem of the data that lies at `at`, and says which constants were left out.
 /// `today` is the last date that is not in the future.
 pub fn check(data: &Node<'_>, at: &Path<'_>, today: Date, problems: &mut Problems) -> Missing {

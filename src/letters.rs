@@ -16,6 +16,9 @@ use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
+pub mod death;
+pub mod replay;
+
 /// The `type` of the event that goes out.
 pub const CREATED: &str = "CustomerAccountCreated";
 /// Its `source`.

@@ -1,9 +1,9 @@
 //! The map of the modules, and the rule of their dependencies.
 //!
 //! ```text
-//! pure      json problem event customer outcome retry message clock
+//! pure      json problem event customer outcome retry breaker limit pace message clock failpoint
 //! ports     imin ledger broker            (traits and their own types)
-//! rooms     gate pipeline worker dead_letters contracts health metrics shutdown telemetry admin
+//! rooms     letters contracts gate pipeline worker health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
 //! edge      config app doctor cli         (`app` and `doctor` alone name concrete adapters)
 //! aside     sandbox                       (plays imin; nothing of the product knows it)
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod contracts;
 pub mod customer;
+pub mod dead_letters;
 pub mod doctor;
 pub mod event;
 pub mod failpoint;

@@ -3,6 +3,7 @@
 //! Owns names, labels and buckets. Closed sets of labels start at 0, so that a rate or an alert on
 //! one that never happened has a series to read. No label carries a customer, an event or free text.
 
+use crate::outcome::{Cause, Reason};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
@@ -14,15 +15,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How an event can end, or leave the worker for now.
 pub const OUTCOMES: &[&str] =
     &["created", "duplicate", "invalid", "unusable", "rejected", "exhausted", "unknown", "released"];
-/// Why an event can become a dead letter.
-pub const REASONS: &[&str] = &[
-    "invalid_event",
-    "rejected_by_api",
-    "retries_exhausted",
-    "outcome_unknown",
-    "unusable_response",
-    "delivery_limit",
-];
 /// Why the worker can pause.
 pub const PAUSES: &[&str] = &["breaker", "misconfigured", "ledger", "broker"];
 /// The states of the breaker; one of them is 1.
@@ -73,15 +65,15 @@ macro_rules! metrics {
 
 metrics! {
     /// Events by how they ended, or left the worker for now.
-    outcomes: IntCounterVec = counters("outcomes_total", "outcome", OUTCOMES);
+    outcomes: IntCounterVec = counters("outcomes_total", "outcome", OUTCOMES.to_vec());
     /// Dead letters confirmed by the broker, by reason.
-    dead_letters: IntCounterVec = counters("dead_letters_total", "reason", REASONS);
+    dead_letters: IntCounterVec = counters("dead_letters_total", "reason", Reason::ALL.map(Reason::as_str).to_vec());
     /// Calls to imin, by HTTP status, or by what happened instead of an answer.
-    api_requests: IntCounterVec = counters("api_requests_total", "status", &[]);
+    api_requests: IntCounterVec = counters("api_requests_total", "status", vec![]);
     /// Seconds from sending a call to imin to the end of its answer.
     api_request_duration: Histogram = histogram("api_request_duration_seconds", CALL);
     /// Retries that were decided on, by what made them necessary.
-    retries: IntCounterVec = counters("retries_total", "cause", &[]);
+    retries: IntCounterVec = counters("retries_total", "cause", Cause::ALL.map(Cause::as_str).to_vec());
     /// Seconds from taking an event to settling it.
     processing_duration: Histogram = histogram("processing_duration_seconds", HELD);
     /// Seconds from the making of an event, by its own time, to its end.
@@ -91,21 +83,21 @@ metrics! {
     /// How many events may be worked on at the same time just now.
     concurrency_limit: IntGauge = gauge("concurrency_limit");
     /// Whether the worker pauses (1) or not (0), by cause.
-    paused: IntGaugeVec = gauges("paused", "cause", PAUSES);
+    paused: IntGaugeVec = gauges("paused", "cause", PAUSES.to_vec());
     /// The state of the circuit breaker: 1 for the one it is in, 0 for the others.
-    breaker_state: IntGaugeVec = gauges("breaker_state", "state", BREAKER_STATES);
+    breaker_state: IntGaugeVec = gauges("breaker_state", "state", BREAKER_STATES.to_vec());
     /// Whether there is a connection to the broker (1) or not (0).
     broker_connected: IntGauge = gauge("broker_connected");
     /// Connections to the broker that had to be made again.
     broker_reconnects: IntCounter = counter("broker_reconnects_total");
-    /// CustomerAccountCreated events confirmed by the broker.
+    /// `CustomerAccountCreated` events confirmed by the broker.
     events_published: IntCounter = counter("events_published_total");
-    /// CustomerAccountCreated events that nobody subscribes to.
+    /// `CustomerAccountCreated` events that nobody subscribes to.
     events_unrouted: IntCounter = counter("events_unrouted_total");
     /// Seconds of one commit of the ledger.
     ledger_commit_duration: Histogram = histogram("ledger_commit_duration_seconds", COMMIT);
     /// Dead letters that were replayed, by result.
-    replays: IntCounterVec = counters("replays_total", "result", &[]);
+    replays: IntCounterVec = counters("replays_total", "result", ends());
     /// Always 1; the labels say which build this is.
     build_info: IntGaugeVec = build_info("build_info");
 }
@@ -134,6 +126,11 @@ impl Metrics {
     }
 }
 
+/// How an event can end; one that is released has not.
+fn ends() -> Vec<&'static str> {
+    OUTCOMES.iter().copied().filter(|outcome| *outcome != "released").collect()
+}
+
 fn register(registry: &Registry, metric: impl Collector + 'static) {
     registry.register(Box::new(metric)).expect("the table's names are valid and differ");
 }
@@ -146,7 +143,7 @@ fn counter(name: &str, help: &str) -> IntCounter {
     valid(IntCounter::new(name, help))
 }
 
-fn counters(name: &str, help: &str, label: &str, closed: &[&str]) -> IntCounterVec {
+fn counters(name: &str, help: &str, label: &str, closed: Vec<&str>) -> IntCounterVec {
     let counters = valid(IntCounterVec::new(Opts::new(name, help), &[label]));
     for value in closed {
         counters.with_label_values(&[value]);
@@ -158,7 +155,7 @@ fn gauge(name: &str, help: &str) -> IntGauge {
     valid(IntGauge::new(name, help))
 }
 
-fn gauges(name: &str, help: &str, label: &str, closed: &[&str]) -> IntGaugeVec {
+fn gauges(name: &str, help: &str, label: &str, closed: Vec<&str>) -> IntGaugeVec {
     let gauges = valid(IntGaugeVec::new(Opts::new(name, help), &[label]));
     for value in closed {
         gauges.with_label_values(&[value]);
@@ -179,6 +176,10 @@ fn build_info(name: &str, help: &str) -> IntGaugeVec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        gate::Pause,
+        outcome::{Disposition, Done},
+    };
     use std::collections::{BTreeMap, BTreeSet};
 
     /// The names, with what `# TYPE` says of each.
@@ -196,8 +197,6 @@ mod tests {
         let metrics = Metrics::new();
         // A family without a series does not show.
         metrics.api_requests.with_label_values(&["201"]).inc();
-        metrics.retries.with_label_values(&["timeout"]).inc();
-        metrics.replays.with_label_values(&["replayed"]).inc();
         let text = metrics.render();
         let ours: BTreeSet<&str> =
             families(&text).keys().filter_map(|name| name.strip_prefix("customer_worker_")).collect();
@@ -224,16 +223,30 @@ mod tests {
     fn closed_sets_start_at_zero() {
         let text = Metrics::new().render();
         for (family, label, values) in [
-            ("outcomes_total", "outcome", OUTCOMES),
-            ("dead_letters_total", "reason", REASONS),
-            ("paused", "cause", PAUSES),
-            ("breaker_state", "state", BREAKER_STATES),
+            ("outcomes_total", "outcome", OUTCOMES.to_vec()),
+            ("dead_letters_total", "reason", Reason::ALL.map(Reason::as_str).to_vec()),
+            ("retries_total", "cause", Cause::ALL.map(Cause::as_str).to_vec()),
+            ("replays_total", "result", ends()),
+            ("paused", "cause", Pause::ALL.map(Pause::as_str).to_vec()),
+            ("breaker_state", "state", BREAKER_STATES.to_vec()),
         ] {
             for value in values {
                 let series = format!("customer_worker_{family}{{{label}=\"{value}\"}} 0\n");
                 assert!(text.contains(&series), "{series}");
             }
         }
+    }
+
+    #[test]
+    fn every_end_of_an_event_has_its_outcome() {
+        let dead = Reason::ALL.map(Disposition::DeadLetter);
+        let others = [
+            Disposition::Complete(Done::Created),
+            Disposition::Complete(Done::Duplicate),
+            Disposition::Release,
+        ];
+        let labels: BTreeSet<_> = dead.iter().chain(&others).filter_map(|end| end.label()).collect();
+        assert_eq!(labels, OUTCOMES.iter().copied().collect());
     }
 
     #[test]

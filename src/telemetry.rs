@@ -34,7 +34,7 @@ pub fn init(format: Format, filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is wrong with a filter, after "RUST_LOG".
+/// What is wrong with a filter, after `RUST_LOG`.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         // A bare word that is no level would be taken for a target, and silence all others.

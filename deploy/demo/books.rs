@@ -165,7 +165,10 @@ const WIDTH: usize = 76;
 impl Line {
     fn show(&self) -> String {
         let mut text = String::new();
-        let words: String = self.words.chars().take(WIDTH - 8 - self.indent).collect();
+        let room = WIDTH - 8 - self.indent;
+        let cut = self.words.chars().count() > room;
+        let words: String = self.words.chars().take(if cut { room - 1 } else { room }).collect();
+        let words = words + if cut { "…" } else { "" };
         let (indent, width) = (self.indent, WIDTH - 6 - self.indent);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:indent$}{words:<width$}{:>6}", "", self.count);

@@ -10,7 +10,6 @@ cd "$(dirname "$0")/../.."
 
 target=${CARGO_TARGET_DIR:-target}/debug
 api_key=demo-key
-directory=''
 sandbox_pid=''
 worker_pid=''
 
@@ -36,13 +35,10 @@ clean_up() {
     if [ -n "$worker_pid" ]; then end "$worker_pid" || true; fi
     if [ -n "$sandbox_pid" ]; then end "$sandbox_pid" || true; fi
     end_broker
-    if [ -z "$directory" ]; then
-        return
-    elif [ "$status" = 0 ]; then
-        rm -rf -- "$directory"
-    else
-        step "the demo failed; the logs are in $directory" >&2
-    fi
+    case $status in
+        0 | 130 | 143) rm -rf -- "$directory" ;;
+        *) step "the demo failed; the logs are in $directory" >&2 ;;
+    esac
 }
 
 # The broker lives for as long as this end of its pipe is open, so it ends even if we are killed.
@@ -109,10 +105,12 @@ start_worker() {
     worker_pid=$!
 }
 
+# In the background, since a shell obeys no signal while it waits for a program in the foreground.
 tell_the_story() {
-    env -i PATH="$PATH" HOME="$directory" TERM="${TERM:-dumb}" "${settings[@]}" "$target/examples/demo" \
+    start TERM="${TERM:-dumb}" "${settings[@]}" "$target/examples/demo" \
         --worker "$target/imin-customer-worker" --admin "$admin" --sandbox "$sandbox" \
-        --amqp-url "$amqp_url" --directory "$directory"
+        --amqp-url "$amqp_url" --directory "$directory" &
+    wait "$!"
 }
 
 stop_all() {
@@ -132,10 +130,10 @@ step 'what is missing is installed, what is not built is built'
 deploy/scripts/ensure.sh demo
 cargo build --locked --quiet --bins --example demo
 
+directory=$(mktemp -d "${TMPDIR:-/tmp}/imin-demo.XXXXXX")
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-directory=$(mktemp -d "${TMPDIR:-/tmp}/imin-demo.XXXXXX")
 
 step 'a RabbitMQ of its own starts'
 start_broker

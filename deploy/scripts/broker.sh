@@ -108,11 +108,11 @@ ENV
 }
 
 # ALLOW_INPUT makes the script exec the virtual machine, so that its process id is ours to end.
-# Disowned, its death is not announced by the shell.
+# A Ctrl-C at the terminal is for this script, not for it. Disowned, its death is not announced.
 start_node() {
     local -a environment
     mapfile -t environment <"$home/env"
-    env "${environment[@]}" RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS=-noinput \
+    env "${environment[@]}" RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS='-noinput +B i' \
         RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
         "$bin/rabbitmq-server" >>"$home/log/console.log" 2>&1 &
     node_pid=$!

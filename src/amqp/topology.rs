@@ -118,6 +118,14 @@ impl Topology {
         Ok(())
     }
 
+    /// Declares one of the queues; none of that name is none to declare.
+    pub async fn declare_queue(&self, channel: &Channel, name: &str) -> Result<(), TopologyError> {
+        match self.queues.iter().find(|queue| queue.name == name) {
+            Some(queue) => queue.declare(channel, false).await.map_err(explain),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that every exchange and queue is there, and changes nothing.
     pub async fn verify(&self, channel: &Channel) -> Result<(), TopologyError> {
         for exchange in &self.exchanges {

@@ -21,7 +21,8 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use input::{Input, Place};
 use progress::Progress;
 use split::Found;
-use std::{fmt, path::PathBuf, time::Instant};
+use std::{fmt, path::PathBuf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many publications wait for their confirm at the same time.
@@ -29,14 +30,18 @@ const UNDER_WAY: usize = 256;
 
 const EXAMPLES: &str = "\
 Examples:
-  imin-customer-worker send --id-from /customer/email signups.jsonl
+  imin-customer-worker send --id-from /customer/identifier signups.jsonl
   zcat signups.jsonl.gz | imin-customer-worker send -
   imin-customer-worker send --plain customer.json";
 
-/// Publish create-customer events.
-///
-/// A FILE holds JSON objects: one a line, one after another, or in an array. An object that is a
-/// `CloudEvent` (it has a `specversion`) is sent as it is; any other is the data of an event.
+/// What `send --help` says first.
+pub(super) const ABOUT: &str = "\
+Publish create-customer events.
+
+A FILE holds JSON objects: one a line, one after another, or in an array. An object that is a \
+CloudEvent (it has a specversion) is sent as it is; any other is the data of an event.";
+
+/// What to send, and as what.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -46,17 +51,17 @@ pub(super) struct Args {
     /// Send data as plain JSON.
     #[arg(long, conflicts_with_all = ["cloudevents", "source", "subject_from"])]
     plain: bool,
-    /// Send data in structured `CloudEvents` (the default).
-    #[arg(long)]
+    #[arg(long, help = "Send data in structured CloudEvents (the default)")]
     cloudevents: bool,
     /// The `source` of the events.
     #[arg(long, value_name = "URI", default_value = "/imin-customer-worker/send")]
     source: String,
-    /// Where in the data the event's id stands, so that sending again makes nobody twice; otherwise
-    /// every event gets a new one.
+    /// What makes an object the same one when it is sent again: the event's id is the SHA-256 of the
+    /// value there, so that sending again makes nobody twice; otherwise every event gets a new id.
     #[arg(long, value_name = "POINTER", value_parser = Pointer::parse)]
     id_from: Option<Pointer>,
-    /// Where in the data your own key for the customer stands: it comes back as `subject`.
+    /// Where in the data your own key for the customer stands: it comes back as `subject`. Not an
+    /// e-mail address or a name: it travels on to other services.
     #[arg(long, value_name = "POINTER", value_parser = Pointer::parse)]
     subject_from: Option<Pointer>,
 }
@@ -104,7 +109,7 @@ impl fmt::Display for Account {
         for (count, what) in [
             (self.wrong, "wrong"),
             (self.unconfirmed, "not confirmed"),
-            (self.unread, "files not read to their end"),
+            (self.unread, "of the files not read to the end"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;

@@ -4,7 +4,10 @@
 //! shown is the table's to say.
 
 use super::{Ambiguous, Secret, TopologyMode};
-use crate::telemetry::{self, Format};
+use crate::{
+    ledger::open::LedgerUrl,
+    telemetry::{self, Format},
+};
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use url::Url;
 
@@ -25,10 +28,10 @@ fn fault<T>(what: impl Into<String>, remedy: impl Into<String>) -> Parsed<T> {
 }
 
 /// Longest duration that means anything here; far from where clocks overflow.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Longest `IMIN_TIMEOUT`: the histogram of the calls has buckets beyond it.
-pub(super) const LONGEST_CALL: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_CALL: Duration = Duration::from_mins(2);
 
 /// A duration, which may be zero.
 pub(super) fn duration_or_zero(text: &str) -> Parsed<Duration> {
@@ -198,15 +201,15 @@ pub(super) fn base_url(text: &str) -> Parsed<Url> {
     Ok(url)
 }
 
-/// The ledger's URL; what its parts mean is the ledger's to say.
+/// The ledger's URL; what its parts mean is the ledger's to say, and its words repeat nothing.
 pub(super) fn ledger_url(text: &str) -> Parsed<Secret> {
-    if text.contains("://") {
-        return Ok(Secret::new(text));
+    match text.parse::<LedgerUrl>() {
+        Ok(_) => Ok(Secret::new(text)),
+        Err(error) => fault(
+            error.to_string(),
+            "Write sqlite://FILE.db, sqlite:///ABSOLUTE/FILE.db or postgres://USER:PASSWORD@HOST/DATABASE.",
+        ),
     }
-    fault(
-        "is not a URL",
-        "Write sqlite://FILE.db, sqlite:///ABSOLUTE/FILE.db or postgres://USER:PASSWORD@HOST/DATABASE.",
-    )
 }
 
 fn url(text: &str) -> Parsed<Url> {

@@ -195,16 +195,16 @@ fn pick(
             Some(Err(Wrong::new(about.name, what, "Set one of the two.")))
         }
         (Some(text), None) => Some(Ok(Raw { text: text.clone(), origin })),
-        (None, Some(path)) => Some(secret_file(outside, file_name, PathBuf::from(path))),
+        (None, Some(path)) => Some(secret_file(outside, &file_name, Path::new(path))),
         (None, None) => None,
     }
 }
 
-fn secret_file(outside: &impl Surroundings, name: String, path: PathBuf) -> Result<Raw, Wrong> {
+fn secret_file(outside: &impl Surroundings, name: &str, path: &Path) -> Result<Raw, Wrong> {
     let shown = path.display();
-    let text = outside.read(&path).map_err(|error| {
+    let text = outside.read(path).map_err(|error| {
         Wrong::new(
-            &name,
+            name,
             format!("names {shown}, which cannot be read: {error}"),
             "Give the worker's user that file.",
         )
@@ -212,9 +212,9 @@ fn secret_file(outside: &impl Surroundings, name: String, path: PathBuf) -> Resu
     // An editor ends a file with a newline; no secret ends with white space.
     let text = text.trim_end();
     if text.is_empty() {
-        return Err(Wrong::new(&name, format!("names {shown}, which is empty"), "Write the secret into it."));
+        return Err(Wrong::new(name, format!("names {shown}, which is empty"), "Write the secret into it."));
     }
-    Ok(Raw { text: text.to_owned(), origin: Origin::SecretFile(path.clone()) })
+    Ok(Raw { text: text.to_owned(), origin: Origin::SecretFile(path.to_owned()) })
 }
 
 fn default(about: &About) -> Option<Result<Raw, Wrong>> {

@@ -152,7 +152,7 @@ settings! {
     DEAD_EXCHANGE: String = Text("customers.dead"), Open, parse::word;
     /// The queue that keeps dead letters.
     DEAD_QUEUE: String = Text("customers.create.dead"), Open, parse::word;
-    /// imin's Booking API.
+    /// The URL of imin's Booking API, up to what stands before `/customer-accounts`.
     IMIN_BASE_URL: Url = Text("https://book.imin.co/api/v2"), Open, parse::base_url;
     /// The key that imin knows the caller by, sent as `X-API-KEY`.
     IMIN_API_KEY: Secret = Required, Hidden, parse::key;

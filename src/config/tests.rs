@@ -61,7 +61,7 @@ fn the_defaults_are_right_and_agree_with_each_other() {
     assert!(config.imin.api_key.is_empty());
     assert_eq!((config.concurrency, config.rate_limit), (256, None));
     assert_eq!(config.retry.in_process_max, Duration::from_secs(10));
-    assert_eq!(config.ledger.retention, Duration::from_secs(30 * 24 * 60 * 60));
+    assert_eq!(config.ledger.retention, Duration::from_hours(30 * 24));
     assert_eq!(config.log, Log { format: Format::Json, filter: "info".to_owned() });
 }
 

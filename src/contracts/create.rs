@@ -5,7 +5,7 @@
 
 use super::word;
 use crate::{
-    customer::{ACCOUNT, CONTEXT, PERSON},
+    customer::{self, ACCOUNT, CONTEXT, PERSON},
     event::CREATE_CUSTOMER,
 };
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ fn address() -> Value {
             "postalCode": {"type": "string"},
             "addressCountry": {
                 "description": "ISO 3166-1 alpha-2.",
-                "enum": rust_iso3166::ALL_ALPHA2,
+                "enum": customer::countries(),
             },
         },
     })

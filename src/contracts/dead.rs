@@ -1,6 +1,6 @@
 //! A dead letter's headers: those of `letters::dead`.
 
-use crate::{letters, metrics::REASONS};
+use crate::{letters, outcome::Reason};
 use serde_json::{Value, json};
 
 /// The headers. The sender's own travel beside them.
@@ -13,7 +13,7 @@ pub(super) fn headers() -> Value {
             letters::REPLAY_COUNT, letters::ORIGINAL_EXCHANGE, letters::ORIGINAL_ROUTING_KEY, "worker-version",
         ],
         "properties": {
-            "failure-reason": {"enum": REASONS},
+            "failure-reason": {"enum": Reason::ALL.map(Reason::as_str)},
             "failure-detail": {"type": "string", "contentMediaType": "application/json", "description": "More about it; never a value of the event."},
             "failure-status": {"type": "integer", "description": "The HTTP status of the last answer, where there was one."},
             "failure-attempts": {"type": "integer", "minimum": 0},

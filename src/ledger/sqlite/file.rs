@@ -2,6 +2,7 @@
 //!
 //! Owns the lock file beside it and the schema. Its rows are `rows`'.
 
+use super::{generations::Generations, written::Written};
 use crate::ledger::open::OpenError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
@@ -13,10 +14,11 @@ use std::{
 /// Marks a file as a ledger of this program: `imin` in ASCII.
 const APPLICATION_ID: i64 = 0x696d_696e;
 
-/// Each brings the schema one version further; `PRAGMA user_version` counts them.
-const MIGRATIONS: &[&str] = &["
+/// The table that is written; `generations` closes it and makes another.
+pub(super) const TABLE: &str = "
     CREATE TABLE ledger (
-        key BLOB PRIMARY KEY,
+        id INTEGER PRIMARY KEY,
+        key BLOB NOT NULL,
         state TEXT NOT NULL,
         attempt INTEGER NOT NULL,
         at INTEGER NOT NULL,
@@ -26,25 +28,46 @@ const MIGRATIONS: &[&str] = &["
         account_id TEXT,
         published INTEGER NOT NULL,
         words BLOB
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE probe (content BLOB NOT NULL) STRICT;
-"];
+    ) STRICT;";
+
+/// Each brings the schema one version further; `PRAGMA user_version` counts them.
+const MIGRATIONS: [&[&str]; 1] = [&[
+    TABLE,
+    "CREATE TABLE generations (id INTEGER PRIMARY KEY, closed_at INTEGER NOT NULL, filter BLOB NOT NULL) STRICT;
+     CREATE TABLE probe (content BLOB NOT NULL) STRICT;",
+]];
 
 /// How long SQLite waits for a reader's or a backup's lock.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Prepared statements kept: one for each generation, for a while.
+const STATEMENTS: usize = 256;
+
 /// An open ledger file that no other worker has.
 pub(super) struct LedgerFile {
     pub(super) connection: Connection,
+    pub(super) written: Written,
+    pub(super) generations: Generations,
     pub(super) path: PathBuf,
+    /// Which file was opened under the path.
+    identity: Option<Identity>,
     /// Held as long as the connection; declared after it, so that it is given up after it.
     _lock: File,
 }
 
+/// What tells one file from another, whatever its name.
+type Identity = (u64, u64);
+
 impl LedgerFile {
+    /// Whether the path still leads to the open file. One that was moved or removed can be written all
+    /// the same, but the next worker would not find it, nor what it says of the events that come again.
+    pub(super) fn stands(&self) -> bool {
+        self.identity == identity(&self.path)
+    }
+
     /// Writes the log back and closes the file; only then is it free for the next worker.
     pub(super) fn close(self) -> Result<(), (String, rusqlite::Error)> {
-        let Self { connection, path, _lock } = self;
+        let Self { connection, path, _lock, .. } = self;
         connection.close().map_err(|(_, error)| (place(&path), error))
     }
 }
@@ -56,7 +79,16 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<LedgerFile, Op
     let connection = connect(path, max_pages).map_err(|error| classify(path, &error))?;
     check_writable(path, &connection)?;
     migrate(path, &connection)?;
-    Ok(LedgerFile { connection, path: path.to_owned(), _lock: lock })
+    let written = Written::read(&connection).map_err(|error| classify(path, &error))?;
+    let generations = Generations::read(&connection).map_err(|error| classify(path, &error))?;
+    Ok(LedgerFile {
+        connection,
+        written,
+        generations,
+        identity: identity(path),
+        path: path.to_owned(),
+        _lock: lock,
+    })
 }
 
 /// Whose a file is.
@@ -121,6 +153,17 @@ fn create(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// None where there is no file, or no way to tell.
+fn identity(path: &Path) -> Option<Identity> {
+    #[cfg(unix)]
+    return std::fs::metadata(path).ok().map(|file| {
+        use std::os::unix::fs::MetadataExt;
+        (file.dev(), file.ino())
+    });
+    #[cfg(not(unix))]
+    return None;
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -138,6 +181,7 @@ pub(super) fn connect(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<C
         connection.pragma_update(None, "journal_mode", "wal")?;
     }
     connection.pragma_update(None, "synchronous", "full")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if let Some(pages) = max_pages {
         connection.pragma_update(None, "max_page_count", pages)?;
     }
@@ -165,8 +209,9 @@ fn migrate(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let (found, _) = version(path, connection)?;
     for (migration, version) in MIGRATIONS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
         let script = format!(
-            "BEGIN IMMEDIATE; {migration}
-             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT;"
+            "BEGIN IMMEDIATE; {}
+             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT;",
+            migration.concat()
         );
         connection.execute_batch(&script).map_err(failed)?;
     }
@@ -195,9 +240,15 @@ fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> r
 }
 
 pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            OpenError::Corrupt { place: place(path), detail: error.to_string() }
+    let damaged = || OpenError::Corrupt { place: place(path), detail: error.to_string() };
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..) => damaged(),
+        _ if matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+        ) =>
+        {
+            damaged()
         }
         _ => unusable(path, error.to_string()),
     }
