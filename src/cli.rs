@@ -4,6 +4,7 @@
 //! does beyond words is `app`'s.
 
 mod config;
+mod contracts;
 mod dead_letters;
 mod doctor;
 mod healthcheck;
@@ -66,6 +67,9 @@ enum Command {
     /// Look at the dead letters, and deal with them.
     #[command(long_about = dead_letters::ABOUT)]
     DeadLetters(dead_letters::Args),
+    /// Print a contract of the messages, with the names that the settings give: a JSON Schema or `AsyncAPI`.
+    #[command(hide = true)]
+    Contracts(contracts::Args),
     /// Ask the worker that serves at `ADMIN_ADDR` whether it lives; for Docker's HEALTHCHECK.
     Healthcheck,
 }
@@ -128,6 +132,7 @@ impl Cli {
             Command::Topology(command) => topology::run(command, &self.settings(Needs::Nothing)?).await,
             Command::Send(arguments) => send::run(arguments, &self.settings(Needs::Nothing)?).await,
             Command::DeadLetters(arguments) => dead_letters::run(arguments, &self.quiet_settings()?).await,
+            Command::Contracts(arguments) => contracts::run(arguments, &self.settings_only(Needs::Nothing)?),
             Command::Healthcheck => healthcheck::run(&self.settings_only(Needs::Nothing)?).await,
         }
     }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
+mod alerts;
+mod contracts;
 mod dead_letters;
 mod doctor;
 mod doubles;
@@ -20,4 +22,5 @@ mod rooms;
 mod secrets;
 mod start_stop;
 mod support;
+mod tls_everywhere;
 mod topology;

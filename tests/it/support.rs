@@ -1,5 +1,6 @@
 //! What the tests stand on: real outside systems, started for them and gone with them.
 
+pub(crate) mod authority;
 pub(crate) mod book;
 pub(crate) mod broker;
 pub(crate) mod door;
