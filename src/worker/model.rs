@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long a crashed worker stays down.
 const RESTART: Duration = Duration::from_secs(1);
 /// How long everything may take to come to an end once nothing goes wrong any more.
-const SETTLED_WITHIN: Duration = Duration::from_hours(6);
+const SETTLED_WITHIN: Duration = Duration::from_hours(2);
 /// How long a ledger or broker that failed is held to be down.
 const OUTAGE: Duration = Duration::from_millis(200);
 
@@ -117,7 +117,7 @@ impl Play {
         self.start();
         let settled = async {
             while !self.world.is_quiet() {
-                sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(5)).await;
             }
         };
         if timeout(SETTLED_WITHIN, settled).await.is_err() {

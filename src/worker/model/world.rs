@@ -7,7 +7,7 @@ use crate::{
     clock,
     event::{self, EventKey},
     ledger::{
-        Begun, Finish, Intent,
+        Begun, Finish, Intent, Ledger as _,
         memory::{MemoryLedger, Store},
     },
     message::{Headers, Message, Properties, long},
@@ -241,7 +241,10 @@ impl World {
             }
             state.instances[instance].ledger.take()
         };
-        drop(ledger);
+        // Whoever is still inside of it, as no real worker could be, does not keep it alive.
+        if let Some(ledger) = ledger {
+            drop(ledger.close());
+        }
         let _ = self.crashed.send(());
         self.changed.notify_waiters();
     }
