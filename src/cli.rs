@@ -4,6 +4,7 @@
 //! does beyond words is `app`'s.
 
 mod config;
+mod doctor;
 mod healthcheck;
 mod run;
 mod send;
@@ -25,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   IMIN_API_KEY_FILE=/run/secrets/imin imin-customer-worker run
   imin-customer-worker --config worker.toml config show
+  imin-customer-worker doctor --json
   imin-customer-worker topology print > definitions.json
   imin-customer-worker send --id-from /customer/identifier signups.jsonl
 
@@ -49,6 +51,8 @@ struct Cli {
 enum Command {
     /// Work: take events, make accounts, publish events and dead letters.
     Run,
+    /// Look at everything the worker needs, change nothing, and say what to do: one line each.
+    Doctor(doctor::Args),
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
@@ -115,6 +119,7 @@ impl Cli {
     async fn execute(self) -> anyhow::Result<()> {
         match &self.command {
             Command::Run => run::run(self.settings(Needs::ApiKey)?).await,
+            Command::Doctor(arguments) => doctor::run(arguments, &Process, self.config.as_deref()).await,
             Command::Config(command) => config::run(command, &Process, self.config.as_deref()),
             Command::Topology(command) => topology::run(command, &self.settings(Needs::Nothing)?).await,
             Command::Send(arguments) => send::run(arguments, &self.settings(Needs::Nothing)?).await,

@@ -13,6 +13,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 mod classify;
 pub mod http;
+pub mod look;
 mod scrub;
 
 /// One *Create Customer Account* request.
@@ -60,7 +61,7 @@ impl ApiKey {
     }
 
     /// The key itself, for the header.
-    fn reveal(&self) -> &str {
+    pub(in crate::imin) fn reveal(&self) -> &str {
         &self.0
     }
 }

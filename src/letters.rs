@@ -16,6 +16,9 @@ use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
+pub mod death;
+pub mod replay;
+
 /// Attempts that count so far.
 pub const ATTEMPTS: &str = "attempts";
 /// Failures in a row so far: where the schedule stands.

@@ -22,7 +22,7 @@ const BACKOFF: f64 = 0.9;
 #[derive(Debug)]
 pub struct Limit {
     most: f64,
-    limit: f64,
+    now: f64,
     usual: Option<f64>,
     adapts: bool,
 }
@@ -31,13 +31,13 @@ impl Limit {
     /// A limit between 1 and `most`, starting at `most`; fixed there unless it `adapts`.
     pub fn new(most: usize, adapts: bool) -> Self {
         let most = f64::from(u32::try_from(most.max(1)).unwrap_or(u32::MAX));
-        Self { most, limit: most, usual: None, adapts }
+        Self { most, now: most, usual: None, adapts }
     }
 
     /// The limit now.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and a u32")]
     pub fn get(&self) -> usize {
-        self.limit as usize
+        self.now as usize
     }
 
     /// A call was answered after `latency` while `under_way` calls were out.
@@ -59,19 +59,19 @@ impl Limit {
         }
         let slower = recent > usual * TOLERANCE && recent - usual > NOISE.as_secs_f64();
         let gradient = if slower { (usual * TOLERANCE / recent).max(0.5) } else { 1.0 };
-        let target = self.limit * gradient + self.limit.sqrt();
-        self.set(self.limit + (target - self.limit) * SMOOTHING);
+        let target = self.now * gradient + self.now.sqrt();
+        self.set(self.now + (target - self.now) * SMOOTHING);
     }
 
     /// imin said that it is overloaded, or did not answer.
     pub fn overloaded(&mut self) {
         if self.adapts {
-            self.set(self.limit * BACKOFF);
+            self.set(self.now * BACKOFF);
         }
     }
 
     fn set(&mut self, limit: f64) {
-        self.limit = limit.clamp(1.0, self.most);
+        self.now = limit.clamp(1.0, self.most);
     }
 }
 

@@ -55,11 +55,14 @@ impl Worker {
     async fn follow(&self, now: Flow, source: &mut dyn Source, flow: &mut watch::Receiver<Flow>) {
         match now {
             Flow::Open => {
-                let permit = self.permit().await;
+                let taking = async {
+                    let permit = self.permit().await;
+                    (source.next().await, permit)
+                };
                 tokio::select! {
                     biased;
                     _ = flow.changed() => {}
-                    delivery = source.next() => self.spawn(delivery, permit),
+                    (delivery, permit) = taking => self.spawn(delivery, permit),
                 }
             }
             Flow::Hold => drop(flow.changed().await),

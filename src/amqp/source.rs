@@ -2,7 +2,7 @@
 //!
 //! Anything that ends the flow (an error, a cancel by the server, an ack on a dead channel, a silent
 //! connection found by the watchdog) is a loss, and a loss rebuilds everything: connection, channel,
-//! QoS, topology, consumer. For ever, with growing waits.
+//! quality of service, topology, consumer. For ever, with growing waits.
 
 use super::{
     Endpoint,
@@ -27,7 +27,7 @@ use lapin::{
     },
     types::{FieldTable, ShortString},
 };
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -66,6 +66,11 @@ struct Session {
     channel: Channel,
     /// None while paused.
     consumer: Option<Consumer>,
+    /// The question for a consumer, kept here so that a caller who stops waiting does not lose the
+    /// answer: messages that come to a consumer of nobody's are stuck until the channel closes.
+    starting: Option<BoxFuture<'static, lapin::Result<Consumer>>>,
+    /// What a pause has gathered so far, for the same reason.
+    fetched: Vec<Delivery>,
     settled: mpsc::UnboundedSender<Settled>,
     acks: JoinHandle<()>,
     lost: CancellationToken,
@@ -125,8 +130,8 @@ impl AmqpSource {
     /// Writes the acks that wait, in order, and closes the connection. Bounded in time.
     pub async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            let Session { connection, channel, settled, acks, consumer, .. } = session;
-            drop((settled, consumer));
+            let Session { connection, channel, settled, acks, consumer, starting, fetched, .. } = session;
+            drop((fetched, settled, starting, consumer));
             let closing = async {
                 let _ = acks.await;
                 let _ = channel.close(200, "done".into()).await;
@@ -191,7 +196,7 @@ impl Source for AmqpSource {
             let Some(session) = &mut self.session else {
                 return Vec::new();
             };
-            match timeout(ANSWER, session.pause()).await {
+            match timeout(ANSWER, session.pause(&self.settings.queue)).await {
                 Ok(Ok(fetched)) => fetched,
                 Ok(Err(error)) => {
                     self.down(error.to_string());
@@ -209,7 +214,6 @@ impl Source for AmqpSource {
     fn one(&mut self) -> BoxFuture<'_, Option<Delivery>> {
         async move {
             let Some(session) = &mut self.session else {
-                // It starts a consumer too, which the caller's next `pause` stops.
                 let _ = self.try_connect().await;
                 return None;
             };
@@ -237,7 +241,7 @@ impl Session {
     async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Failure> {
         let connection = endpoint.connect("consumer").await.map_err(Failure::Connection)?;
         let opened = timeout(ANSWER * 3, Self::build(&connection, settings)).await;
-        let (channel, consumer, monitor) = opened.unwrap_or_else(|_| {
+        let (channel, monitor) = opened.unwrap_or_else(|_| {
             Err(Failure::Connection("the broker did not open the consumer in time".into()))
         })?;
         let lost = CancellationToken::new();
@@ -245,13 +249,21 @@ impl Session {
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
-        Ok(Self { connection, channel, consumer: Some(consumer), settled, acks, lost, _ends: ends })
+        Ok(Self {
+            connection,
+            channel,
+            consumer: None,
+            starting: None,
+            fetched: Vec::new(),
+            settled,
+            acks,
+            lost,
+            _ends: ends,
+        })
     }
 
-    async fn build(
-        connection: &Connection,
-        settings: &Settings,
-    ) -> Result<(Channel, Consumer, Channel), Failure> {
+    /// The channel to consume on, and the one that declared the topology.
+    async fn build(connection: &Connection, settings: &Settings) -> Result<(Channel, Channel), Failure> {
         let broken = |error: lapin::Error| Failure::Connection(error.to_string());
         // A refused declaration closes its channel, so the topology has one of its own.
         let topology = connection.create_channel().await.map_err(broken)?;
@@ -263,39 +275,57 @@ impl Session {
         standing.map_err(Failure::Topology)?;
         let channel = connection.create_channel().await.map_err(broken)?;
         channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
-        let consumer = consume(&channel, &settings.queue).await.map_err(broken)?;
-        Ok((channel, consumer, topology))
+        Ok((channel, topology))
     }
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
-        let consumer = match &mut self.consumer {
-            Some(consumer) => consumer,
-            none => {
-                let again = timeout(ANSWER, consume(&self.channel, queue)).await;
-                let again = again.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
-                none.insert(again.map_err(|error| error.to_string())?)
-            }
+        let lost = self.lost.clone();
+        let started = timeout(ANSWER, self.consumer(queue)).await;
+        let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
+        let consumer = started.map_err(|error| error.to_string())?;
+        let item = tokio::select! {
+            item = consumer.next() => item,
+            () = lost.cancelled() => return Err("the connection is lost".into()),
         };
-        tokio::select! {
-            () = self.lost.cancelled() => Err("the connection is lost".into()),
-            item = consumer.next() => match item {
-                Some(Ok(delivery)) => Ok(self.wrap(delivery)),
-                Some(Err(error)) => Err(error.to_string()),
-                None => Err("the broker cancelled the consumer".into()),
-            }
+        match item {
+            Some(Ok(delivery)) => Ok(self.wrap(delivery)),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("the broker cancelled the consumer".into()),
         }
     }
 
-    async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
-        let Some(mut consumer) = self.consumer.take() else {
-            return Ok(Vec::new());
+    /// The consumer, started where there is none. Dropped, it goes on where it was.
+    async fn consumer(&mut self, queue: &str) -> lapin::Result<&mut Consumer> {
+        let consumer = match self.consumer.take() {
+            Some(consumer) => consumer,
+            None => {
+                let (channel, queue) = (self.channel.clone(), queue.to_owned());
+                let start = || consume(channel, queue).boxed();
+                let started = self.starting.get_or_insert_with(start).await;
+                self.starting = None;
+                started?
+            }
         };
-        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
-        let mut fetched = Vec::new();
-        while let Some(delivery) = consumer.next().await {
-            fetched.push(self.wrap(delivery?));
+        Ok(self.consumer.insert(consumer))
+    }
+
+    async fn pause(&mut self, queue: &str) -> lapin::Result<Vec<Delivery>> {
+        if self.starting.is_some() {
+            self.consumer(queue).await?;
         }
-        Ok(fetched)
+        if let Some(consumer) = &self.consumer {
+            self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+        }
+        while let Some(consumer) = &mut self.consumer {
+            match consumer.next().await {
+                Some(delivery) => {
+                    let delivery = self.wrap(delivery?);
+                    self.fetched.push(delivery);
+                }
+                None => self.consumer = None,
+            }
+        }
+        Ok(mem::take(&mut self.fetched))
     }
 
     async fn get(&mut self, queue: &str) -> lapin::Result<Option<Delivery>> {
@@ -317,9 +347,9 @@ impl Session {
     }
 }
 
-async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
+async fn consume(channel: Channel, queue: String) -> lapin::Result<Consumer> {
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    channel.basic_consume(queue.into(), ShortString::default(), options, arguments).await
+    channel.basic_consume(queue.as_str().into(), ShortString::default(), options, arguments).await
 }
 
 /// Writes acknowledgements in batches until every handle is gone or the channel fails.

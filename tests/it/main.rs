@@ -2,10 +2,19 @@
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod doctor;
+mod doubles;
+mod flow;
 mod imin_classes;
 mod imin_sandbox;
+mod kill_points;
 mod ledger;
+mod ledger_faults;
 mod main_job;
 mod private_broker;
 mod readme;
+mod rooms;
+mod secrets;
+mod start_stop;
 mod support;
+mod topology;

@@ -20,7 +20,7 @@ pub(super) trait Fixture: Sized {
     async fn kill(&self, worker: Worker);
 
     async fn open(&self) -> Worker {
-        self.open_keeping(Duration::from_secs(3600)).await
+        self.open_keeping(Duration::from_hours(1)).await
     }
 }
 

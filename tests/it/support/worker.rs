@@ -45,6 +45,13 @@ impl Settings {
         self
     }
 
+    /// Through a shell first, which is to end in `exec "$0" "$@"`.
+    pub(crate) fn through(mut self, script: &str) -> Self {
+        let binary = std::mem::replace(&mut self.binary, "bash".into());
+        self.arguments = ["-c", script, &binary, "run"].map(str::to_owned).to_vec();
+        self
+    }
+
     /// A command with these settings and no other environment than what programs need to run at all.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
@@ -185,10 +192,15 @@ impl Worker {
         }
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> String {
+        self.child.id().expect("it runs").to_string()
+    }
+
     /// Sends a signal by its name: `TERM`, `KILL`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = std::process::Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
+        let sent =
+            std::process::Command::new("kill").args(["-s", name, &self.id()]).status().expect("kill runs");
         assert!(sent.success());
     }
 
@@ -198,6 +210,11 @@ impl Worker {
             Ok(status) => status.expect("our child"),
             Err(_) => panic!("it does not end; the log:\n{}", self.log.lines().join("\n")),
         }
+    }
+
+    /// Waits until the count of an outcome is this.
+    pub(crate) async fn outcome(&self, outcome: &str, count: u32) {
+        self.until(&format!("outcomes_total{{outcome=\"{outcome}\"}}"), |n| n >= f64::from(count)).await;
     }
 
     /// SIGTERM, and the end that must follow.
