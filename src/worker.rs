@@ -162,4 +162,4 @@ impl Drop for Flight {
 }
 
 #[cfg(test)]
-mod model;
+mod tests;

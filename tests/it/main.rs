@@ -2,9 +2,11 @@
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod corpus;
 mod doctor;
 mod doubles;
 mod flow;
+mod hostile;
 mod imin_classes;
 mod imin_sandbox;
 mod kill_points;

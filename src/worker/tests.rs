@@ -3,7 +3,7 @@
 //!
 //! Real are the worker, the pipeline, the gate and the ledger's rules; the broker, imin and whatever
 //! goes wrong are `world`'s, the fakes of the ports `ports`'. What must hold afterwards is `check`'s.
-//! `PROPTEST_CASES=100000 cargo test --lib worker::model` tries harder than the default.
+//! `PROPTEST_CASES=100000 cargo test --lib worker::tests` tries harder than the default.
 
 mod check;
 mod plan;

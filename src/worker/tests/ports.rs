@@ -10,7 +10,7 @@ use crate::{
     event::EventKey,
     gate::{Gate, Pause},
     imin::{Accounts, Create},
-    ledger::{Begun, Finish, Intent, Ledger, LedgerError},
+    ledger::{Begun, Finish, Intent, Ledger, LedgerError, Recorded},
     outcome::Answer,
 };
 use futures_util::future::BoxFuture;
@@ -83,7 +83,7 @@ impl FakePublisher {
 
     /// What the links of `app` do when the publisher's connection breaks.
     fn breaks(&self) -> PublishError {
-        self.gate.suspend(Pause::Broker, "gone".into());
+        self.gate.suspend(Pause::Broker, "gone");
         let gate = Arc::clone(&self.gate);
         tokio::spawn(async move {
             sleep(OUTAGE).await;
@@ -180,7 +180,7 @@ impl FakeLedger {
         begun
     }
 
-    async fn finished(&self, key: EventKey, how: Finish) -> Result<(), LedgerError> {
+    async fn finished(&self, key: EventKey, how: Finish) -> Result<Option<Recorded>, LedgerError> {
         let (world, instance) = (&self.world, self.instance);
         let fault = self.meet().await;
         let ledger = world.ledger_of(instance);
@@ -208,7 +208,7 @@ impl Ledger for FakeLedger {
         Box::pin(self.began(intent))
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(self.finished(key, how))
     }
 

@@ -184,7 +184,9 @@ impl World {
         let properties = letter.properties.clone().with_headers(headers);
         let mut state = self.lock();
         state.record(key).words += usize::from(!word.is_empty());
-        state.ready.push_back(Item { key, message: Message { properties, ..letter } });
+        let (exchange, routing_key) = ("".into(), "work".into());
+        let message = Message { properties, exchange, routing_key, ..letter };
+        state.ready.push_back(Item { key, message });
         drop(state);
         self.changed.notify_waiters();
     }
