@@ -385,21 +385,21 @@ fn bounded(detail: &serde_json::Value) -> String {
 }
 
 /// All headers must fit one frame, or the broker closes the connection: the message would come again
-/// and close it again, for ever. The sender's largest headers go first; the worker's own, which are
-/// bounded, stay.
+/// and close it again, for ever. The sender's headers go first, the largest of them before the others.
 fn fit(headers: &mut Table) {
-    let own = |name: &ShortString| TRAVELLING.iter().chain(&TOLD).any(|own| *own == name.as_str());
-    let length = |(name, value): (&ShortString, &Value)| name.as_str().len() + size(value);
-    let mut total: usize = headers.iter().map(length).sum();
-    let mut sizes: Vec<(usize, ShortString)> =
-        headers.iter().filter(|(name, _)| !own(name)).map(|entry| (length(entry), entry.0.clone())).collect();
+    let foreign = |name: &ShortString| !TRAVELLING.iter().chain(&TOLD).any(|own| *own == name.as_str());
+    let mut sizes: Vec<(bool, usize, ShortString)> = headers
+        .iter()
+        .map(|(name, value)| (foreign(name), name.as_str().len() + size(value), name.clone()))
+        .collect();
+    let mut total: usize = sizes.iter().map(|(_, size, _)| size).sum();
     if total <= HEADERS_MAX {
         return;
     }
     sizes.sort();
     let mut dropped = 0i64;
     while total > HEADERS_MAX
-        && let Some((size, name)) = sizes.pop()
+        && let Some((_, size, name)) = sizes.pop()
     {
         total -= size;
         headers.remove(name.as_str());
