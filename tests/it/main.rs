@@ -5,10 +5,12 @@
 
 mod alerts;
 mod contracts;
+mod corpus;
 mod dead_letters;
 mod doctor;
 mod doubles;
 mod flow;
+mod hostile;
 mod imin_classes;
 mod imin_sandbox;
 mod kill_points;
