@@ -387,6 +387,53 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_a_probe_only_while_it_is_open() {
+        let (mut breaker, now) = opened();
+        let due = now + Duration::from_secs(5);
+        assert!(!go(&mut Breaker::new(settings()), now).probe);
+        let leave = probe(&mut breaker, due);
+        breaker.report(due, leave, Signal::Good);
+        assert_eq!(breaker.state(), State::Recovering { allowed: 1, good: 0, bad: 0 });
+        assert!(!go(&mut breaker, due).probe);
+    }
+
+    #[test]
+    fn calls_that_hung_while_it_was_open_take_no_room_of_its_recovery() {
+        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
+        let _hung = (go(&mut breaker, now), go(&mut breaker, now));
+        (0..4).for_each(|_| call(&mut breaker, now, Signal::Bad));
+        let due = now + Duration::from_secs(5);
+        let leave = probe(&mut breaker, due);
+        breaker.report(due, leave, Signal::Good);
+        let leave = go(&mut breaker, due);
+        assert_eq!(breaker.admit(due), Admission::Full);
+        breaker.abandon(leave);
+        assert!(!go(&mut breaker, due).probe, "a leave that came to nothing makes room");
+    }
+
+    #[test]
+    fn a_good_call_begins_the_count_of_failures_in_a_row_anew() {
+        let (mut breaker, mut now) = (Breaker::new(settings()), Instant::now());
+        for signal in [Signal::Bad, Signal::Good, Signal::Bad, Signal::Bad, Signal::Bad] {
+            now += Duration::from_secs(3600);
+            call(&mut breaker, now, signal);
+        }
+        assert_eq!(breaker.state(), State::Closed);
+        call(&mut breaker, now, Signal::Bad);
+        assert_eq!(breaker.state().as_str(), "open");
+    }
+
+    #[test]
+    fn the_window_holds_what_is_just_as_old_as_it_is_long() {
+        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
+        (0..2).for_each(|_| call(&mut breaker, now, Signal::Bad));
+        let later = now + Duration::from_secs(10);
+        call(&mut breaker, later, Signal::Good);
+        call(&mut breaker, later, Signal::Bad);
+        assert_eq!(breaker.state().as_str(), "open");
+    }
+
+    #[test]
     fn it_comes_back_in_steps() {
         let (mut breaker, now) = opened();
         let due = now + Duration::from_secs(5);
