@@ -14,7 +14,6 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 mod classify;
 pub mod http;
-pub mod look;
 mod scrub;
 
 /// One *Create Customer Account* request.

@@ -19,6 +19,11 @@ use uuid::Uuid;
 pub mod death;
 pub mod replay;
 
+/// The `type` of the event that goes out.
+pub const CREATED: &str = "CustomerAccountCreated";
+/// Its `source`.
+pub const SOURCE: &str = "/imin-customer-worker";
+
 /// Attempts that count so far.
 pub const ATTEMPTS: &str = "attempts";
 /// Failures in a row so far: where the schedule stands.
@@ -212,8 +217,8 @@ pub fn created(
 ) -> Publication {
     let body = CreatedEvent {
         specversion: "1.0",
-        r#type: "CustomerAccountCreated",
-        source: "/imin-customer-worker",
+        r#type: CREATED,
+        source: SOURCE,
         id: Text(event.key),
         subject: event.subject.as_deref(),
         time: Text(now),
@@ -235,7 +240,7 @@ pub fn created(
         .with_content_type("application/cloudevents+json".into())
         .with_delivery_mode(2)
         .with_message_id(event.key.to_string().into())
-        .with_type("CustomerAccountCreated".into())
+        .with_type(CREATED.into())
         .with_app_id(NAME.into())
         .with_headers(event_headers(event, instance))
         .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());

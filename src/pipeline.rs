@@ -587,3 +587,6 @@ fn finish(answer: &Answer) -> Finish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
