@@ -296,15 +296,14 @@ impl Session {
 
     /// The consumer, started where there is none. Dropped, it goes on where it was.
     async fn consumer(&mut self, queue: &str) -> lapin::Result<&mut Consumer> {
-        let consumer = match self.consumer.take() {
-            Some(consumer) => consumer,
-            None => {
-                let (channel, queue) = (self.channel.clone(), queue.to_owned());
-                let start = || consume(channel, queue).boxed();
-                let started = self.starting.get_or_insert_with(start).await;
-                self.starting = None;
-                started?
-            }
+        let consumer = if let Some(consumer) = self.consumer.take() {
+            consumer
+        } else {
+            let (channel, queue) = (self.channel.clone(), queue.to_owned());
+            let start = || consume(channel, queue).boxed();
+            let started = self.starting.get_or_insert_with(start).await;
+            self.starting = None;
+            started?
         };
         Ok(self.consumer.insert(consumer))
     }

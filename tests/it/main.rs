@@ -1,6 +1,7 @@
 //! Integration tests: the real binary, a real broker, the sandbox. One binary, so that all tests
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::float_cmp, reason = "metrics that are counts are whole numbers")]
 
 mod doctor;
 mod doubles;
