@@ -1,7 +1,7 @@
 //! The flow of deliveries, stopped and started: no message gets stuck between the broker and the worker.
 
 use crate::support::{
-    worker::PATIENCE,
+    worker::{PATIENCE, poll},
     world::{World, customer, names},
 };
 use futures_util::FutureExt;
@@ -12,10 +12,20 @@ use imin_customer_worker::{
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
-const MESSAGES: usize = 20;
+const MESSAGES: u16 = 20;
 
 fn id(delivery: &Delivery) -> String {
     delivery.message.properties.message_id().as_ref().expect("an id").to_string()
+}
+
+/// Waits until so many messages of the work queue are ready, and so many consumers are there.
+async fn reached(world: &World, (ready, consumers): (u16, u32)) {
+    let looking = async {
+        while world.look("customers.create").await != (ready.into(), consumers) {
+            poll().await;
+        }
+    };
+    timeout(PATIENCE, looking).await.expect("the queue comes to that");
 }
 
 /// A caller that gives up waiting at any moment, even while the consumer is being started, finds
@@ -28,8 +38,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
     }
     let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
     let topology = Topology::new(&names(), Some(100));
-    let settings =
-        source::Settings { queue: names().queue, prefetch: MESSAGES as u16, topology, apply: false };
+    let settings = source::Settings { queue: names().queue, prefetch: MESSAGES, topology, apply: false };
     let mut source = AmqpSource::new(endpoint, settings, source::nobody());
     source.prepare().await.expect("the topology stands");
     let mut seen = BTreeSet::new();
@@ -42,12 +51,12 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         for _ in 0..polls {
             drop(source.next().now_or_never());
         }
-        timeout(PATIENCE, async { while world.look("customers.create").await != (0, 1) {} })
-            .await
-            .expect("all of them on their way");
+        reached(&world, (0, 1)).await;
         let fetched = timeout(PATIENCE, source.pause()).await.expect("bounded");
-        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), MESSAGES);
+        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), usize::from(MESSAGES));
         drop(fetched);
+        // Until the broker has them back, it has none for the next consumer either.
+        reached(&world, (MESSAGES, 0)).await;
     }
     drop(source.next().now_or_never());
     for _ in 0..MESSAGES {
@@ -55,7 +64,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         seen.insert(id(&delivery));
         delivery.ack();
     }
-    assert_eq!(seen.len(), MESSAGES);
+    assert_eq!(seen.len(), usize::from(MESSAGES));
     source.close().await;
     assert_eq!(world.left("customers.create").await, 0);
 }
