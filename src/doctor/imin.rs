@@ -6,8 +6,10 @@ use crate::{
     config::Config,
     imin::{
         ApiKey,
-        http::Settings,
-        look::{self, Heard, Silence},
+        http::{
+            Settings,
+            look::{self, Heard, Silence},
+        },
     },
 };
 use jiff::SignedDuration;

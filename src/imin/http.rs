@@ -36,13 +36,15 @@ use std::{
 use tokio::sync::watch;
 use url::Url;
 
+pub mod look;
+
 /// The longest body of an answer that is read, in bytes; imin mirrors a request, which is far shorter.
 const LONGEST_BODY: usize = 256 * 1024;
 /// How long a connection may idle in the pool. Shorter than the five seconds after which common
 /// servers hang up: a request that meets the hang-up halfway is ambiguous, a new connection is not.
 const IDLE: Duration = Duration::from_secs(4);
 /// Where the key goes.
-pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Where the event's key goes (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -123,7 +125,7 @@ impl Accounts for Imin {
     }
 }
 
-pub(super) fn client(settings: &Settings) -> Result<Client, SetupError> {
+fn client(settings: &Settings) -> Result<Client, SetupError> {
     // An error says that somebody installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let json = HeaderValue::from_static("application/json");
@@ -155,7 +157,7 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, SetupError> {
     Ok(found)
 }
 
-pub(super) fn endpoint(base: &Url) -> Result<Url, SetupError> {
+fn endpoint(base: &Url) -> Result<Url, SetupError> {
     let mut url = base.clone();
     if !matches!(url.scheme(), "http" | "https") {
         return Err(SetupError::BaseUrl);
@@ -223,13 +225,13 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// The error in words. No cause knows the key or the body, and the URL is off it.
-pub(super) fn chain(error: &reqwest::Error) -> String {
+fn chain(error: &reqwest::Error) -> String {
     let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
     words.dedup();
     words.join(": ")
 }
 
-pub(super) fn is_tls(error: &reqwest::Error) -> bool {
+fn is_tls(error: &reqwest::Error) -> bool {
     causes(error).any(<dyn Error>::is::<rustls::Error>)
 }
 

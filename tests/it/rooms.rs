@@ -37,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // What an operator sees.
     ("health", &["clock"]),
     ("metrics", &["outcome"]),
+    ("contracts", &["broker", "customer", "event", "letters", "outcome"]),
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("admin", &["health", "metrics"]),
@@ -86,15 +87,33 @@ const ROOMS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    // It looks at the outside systems themselves, and so past their ports.
     ("doctor", &["amqp", "app", "config", "imin", "ledger"]),
-    ("cli", &["admin", "app", "broker", "clock", "config", "doctor", "message", "shutdown", "telemetry"]),
+    (
+        "cli",
+        &[
+            "admin",
+            "app",
+            "broker",
+            "clock",
+            "config",
+            "contracts",
+            "dead_letters",
+            "doctor",
+            "event",
+            "letters",
+            "message",
+            "outcome",
+            "shutdown",
+            "telemetry",
+        ],
+    ),
     // Aside: it plays imin, and nothing of the product knows it.
     ("sandbox", &["clock"]),
 ];
 
 /// The concrete adapters, with who may name them besides themselves.
 const ADAPTERS: &[(&str, &[&str])] = &[
+    // `doctor`: how to look without changing anything is each adapter's own.
     ("amqp", &["app", "doctor"]),
     ("imin::http", &["app", "doctor"]),
     ("ledger::memory", &["ledger"]),

@@ -2,11 +2,8 @@
 //!
 //! Owns two reading requests. What an answer means to an operator is the doctor's.
 
-use super::{
-    ApiKey,
-    http::{self, Settings, SetupError},
-};
-use crate::clock;
+use super::{API_KEY, Settings, SetupError, chain, client, endpoint, is_tls};
+use crate::{clock, imin::ApiKey};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method, Request, header, header::HeaderValue};
 
@@ -40,21 +37,21 @@ pub enum Silence {
 
 /// Asks for the API's root without the key. Any answer is one.
 pub async fn at_the_door(settings: &Settings) -> Result<Heard, Silence> {
-    let client = http::client(settings)?;
+    let client = client(settings)?;
     ask(&client, Request::new(Method::GET, settings.base_url.clone())).await
 }
 
 /// Asks with the key for a customer account that nobody has, which makes nothing: the status.
 pub async fn with_the_key(settings: &Settings, key: &ApiKey) -> Result<u16, Silence> {
-    let client = http::client(settings)?;
-    let mut url = http::endpoint(&settings.base_url)?;
+    let client = client(settings)?;
+    let mut url = endpoint(&settings.base_url)?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.push(&uuid::Uuid::new_v4().to_string());
     }
     let mut request = Request::new(Method::GET, url);
     if let Ok(mut value) = HeaderValue::from_str(key.reveal()) {
         value.set_sensitive(true);
-        request.headers_mut().insert(http::API_KEY, value);
+        request.headers_mut().insert(API_KEY, value);
     }
     Ok(ask(&client, request).await?.status)
 }
@@ -72,10 +69,10 @@ async fn ask(client: &Client, request: Request) -> Result<Heard, Silence> {
 }
 
 fn silence(error: &reqwest::Error) -> Silence {
-    let words = http::chain(error);
+    let words = chain(error);
     if error.is_dns() {
         Silence::Name(words)
-    } else if http::is_tls(error) {
+    } else if is_tls(error) {
         Silence::Tls(words)
     } else {
         Silence::Unreached(words)
