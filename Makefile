@@ -37,6 +37,11 @@ bench-build:
 	cargo build --locked --release
 	cargo build --locked --release --example bench
 
+.PHONY: outage-run
+outage-run: ## Runs 20,000 events through bad hours: imin fails in every way while the broker is killed twice.
+	@deploy/scripts/ensure.sh test
+	cargo test --locked --release --test it outages::long::bad_hours -- --ignored --exact --nocapture
+
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.
 	@deploy/scripts/ensure.sh lint
