@@ -37,6 +37,10 @@ bench-build:
 	cargo build --locked --release
 	cargo build --locked --release --example bench
 
+.PHONY: check-deploy
+check-deploy: ## Has judges from elsewhere look at contracts, manifests, alerts and the unit.
+	@deploy/scripts/check-deploy.sh
+
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.
 	@deploy/scripts/ensure.sh lint

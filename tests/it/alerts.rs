@@ -1,12 +1,7 @@
 //! The alerts: promtool's verdict on the rules and on their unit tests, a runbook section for each, and no
 //! metric in them that the worker does not have.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::PathBuf,
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 fn deploy(file: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "deploy", file].iter().collect()
@@ -41,9 +36,10 @@ fn each_alert_fires_in_a_unit_test() {
     let tests = read("prometheus/rules_test.yml");
     assert!(alerts().len() >= 11);
     for alert in alerts() {
-        let fires = tests.split(&format!("alertname: {alert}\n")).skip(1).any(|rest| {
-            rest.lines().next().is_some_and(|line| line.trim_start().starts_with("exp_alerts:"))
-        });
+        let fires = tests
+            .split(&format!("alertname: {alert}\n"))
+            .skip(1)
+            .any(|rest| rest.lines().next().is_some_and(|line| line.trim_start().starts_with("exp_alerts:")));
         assert!(fires, "{alert} never fires in rules_test.yml");
     }
 }

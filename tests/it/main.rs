@@ -4,6 +4,7 @@
 
 mod alerts;
 mod contracts;
+mod dashboard;
 mod doctor;
 mod doubles;
 mod flow;
