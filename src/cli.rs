@@ -5,6 +5,7 @@
 
 mod config;
 mod contracts;
+mod dead_letters;
 mod doctor;
 mod healthcheck;
 mod run;
@@ -12,7 +13,7 @@ mod send;
 mod topology;
 
 use crate::{
-    config::{Config, Needs, Process, SettingsError},
+    config::{Config, Needs, Process, SettingsError, Surroundings},
     telemetry,
 };
 use clap::{Parser, Subcommand};
@@ -63,6 +64,9 @@ enum Command {
     /// Publish create-customer events from JSON, JSON lines or standard input.
     #[command(long_about = send::ABOUT)]
     Send(send::Args),
+    /// Look at the dead letters, and deal with them.
+    #[command(long_about = dead_letters::ABOUT)]
+    DeadLetters(dead_letters::Args),
     /// Print a contract of the messages, with the names that the settings give: a JSON Schema or `AsyncAPI`.
     #[command(hide = true)]
     Contracts(contracts::Args),
@@ -127,6 +131,7 @@ impl Cli {
             Command::Config(command) => config::run(command, &Process, self.config.as_deref()),
             Command::Topology(command) => topology::run(command, &self.settings(Needs::Nothing)?).await,
             Command::Send(arguments) => send::run(arguments, &self.settings(Needs::Nothing)?).await,
+            Command::DeadLetters(arguments) => dead_letters::run(arguments, &self.quiet_settings()?).await,
             Command::Contracts(arguments) => contracts::run(arguments, &self.settings_only(Needs::Nothing)?),
             Command::Healthcheck => healthcheck::run(&self.settings_only(Needs::Nothing)?).await,
         }
@@ -136,6 +141,14 @@ impl Cli {
     fn settings(&self, needs: Needs) -> anyhow::Result<Config> {
         let config = self.settings_only(needs)?;
         telemetry::init(config.log.format, &config.log.filter)?;
+        Ok(config)
+    }
+
+    /// The settings, and a log that leaves the terminal to the command unless it is asked for.
+    fn quiet_settings(&self) -> anyhow::Result<Config> {
+        let config = self.settings_only(Needs::Nothing)?;
+        let asked = Process.env("RUST_LOG").is_some();
+        telemetry::init(config.log.format, if asked { &config.log.filter } else { "warn" })?;
         Ok(config)
     }
 

@@ -348,7 +348,7 @@ impl Inner {
     fn learn(&mut self, answer: &Answer, latency: Duration, under_way: usize) {
         match answer {
             Answer::NotDone { .. } | Answer::Ambiguous { .. } => {
-                self.limit.overloaded();
+                self.limit.overloaded(under_way);
                 self.budget.learn(true);
             }
             Answer::Misconfigured { .. } => {}

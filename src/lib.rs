@@ -3,7 +3,7 @@
 //! ```text
 //! pure      json problem event customer outcome retry breaker limit pace message clock failpoint
 //! ports     imin ledger broker            (traits and their own types)
-//! rooms     letters contracts gate pipeline worker health metrics shutdown telemetry admin
+//! rooms     letters contracts dead_letters gate pipeline worker health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
 //! edge      config app doctor cli         (`app` and `doctor` alone name concrete adapters)
 //! aside     sandbox                       (plays imin; nothing of the product knows it)

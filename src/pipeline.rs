@@ -583,3 +583,6 @@ fn finish(answer: &Answer) -> Finish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

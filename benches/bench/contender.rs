@@ -1,7 +1,7 @@
 //! Who is measured, and how each is started.
 
 use crate::{tools::Tools, world::KEY};
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 use tokio::process::Command;
 
 /// Somebody who does the job, or the limit of it.
@@ -77,8 +77,7 @@ impl Contender {
     /// A command that works on a queue until it is told to end.
     pub(crate) fn command(self, tools: &Tools, place: &Place<'_>) -> Command {
         let mut command = self.program(tools);
-        let kept = std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME");
-        command.env_clear().envs(kept.collect::<Vec<_>>());
+        command.env_clear().envs(inherited());
         command.env("AMQP_URL", place.amqp_url).env("IMIN_BASE_URL", place.base_url);
         command.env("CONCURRENCY", place.concurrency.to_string()).env("IMIN_API_KEY", KEY);
         if self.is_worker() {
@@ -89,6 +88,12 @@ impl Contender {
         }
         command
     }
+}
+
+/// What programs need to run at all.
+#[expect(clippy::disallowed_methods, reason = "no settings, but what is handed on to other programs")]
+fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME")
 }
 
 /// Where a contender works.

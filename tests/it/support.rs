@@ -5,6 +5,7 @@ pub(crate) mod book;
 pub(crate) mod broker;
 pub(crate) mod door;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod slow;
 pub(crate) mod worker;
 pub(crate) mod world;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 const BURST: u64 = 10_000;
 const EVERY: Duration = Duration::from_secs(5);
 /// How long the worker may take for what is left in the end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The worker's memory early and late, and the ratio of the two.
 pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact>> {
@@ -24,7 +24,7 @@ pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact
     let ledger = scenario.ledger(&world).await;
     let mut processes = scenario.start(tools, &world, &ledger)?;
     let process = processes.first_mut().context("a worker")?;
-    let (started, length) = (Instant::now(), Duration::from_secs(60 * options.minutes));
+    let (started, length) = (Instant::now(), Duration::from_mins(options.minutes));
     let (mut sent, mut created, mut memory) = (0, 0, Vec::new());
     while started.elapsed() < length {
         let next = Instant::now() + EVERY;

@@ -31,7 +31,8 @@ public final class Peer {
 
     private final Channel consumer;
     private final Channel publisher;
-    private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1)
+            .executor(Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors())).build();
     private final HttpRequest.Builder request;
     private final Semaphore permits;
     /** The tag of each event whose confirm has not come yet, by its publish's number. */

@@ -79,7 +79,7 @@ fn a_patch_is_rfc_6902() {
         r#"{"customer":{"familyName":"Capes","givenName":"Geoff","mail":"wrong"}}"#
     );
     let error = patch(&patched, &operations).expect_err("the test fails").to_string();
-    assert!(error.contains("operation /0") && !error.contains("wrong"), "{error}");
+    assert!(error.contains("operation 0") && !error.contains("wrong"), "{error}");
 }
 
 #[test]
