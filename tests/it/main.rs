@@ -15,6 +15,7 @@ mod hostile;
 mod imin_classes;
 mod imin_sandbox;
 mod kill_points;
+mod least_rights;
 mod ledger;
 mod ledger_faults;
 mod main_job;
