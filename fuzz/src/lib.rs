@@ -90,7 +90,7 @@ fn now() -> Timestamp {
 /// a header and stand within their bound.
 pub fn event(data: &[u8]) {
     let message = message(data);
-    let today = now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = imin_customer_worker::clock::today(now());
     match (event::read(&message, today), event::read(&message, today)) {
         (Ok(event), Ok(again)) => {
             assert_eq!(event.key, again.key);

@@ -165,7 +165,9 @@ fn cases(valid: &str) -> Vec<(&'static str, Vec<u8>, Properties)> {
     let bad = || br#"{"customer":{}}"#.to_vec();
     let table = |entries: Vec<(String, Value)>| {
         let mut table = Headers::default();
-        entries.into_iter().for_each(|(name, value)| table.insert(name.as_str().into(), value));
+        for (name, value) in entries {
+            table.insert(name.as_str().into(), value);
+        }
         plain("").with_headers(table)
     };
     let death = Value::FieldArray(vec![Value::FieldTable(Headers::default()), long("x")].into());
