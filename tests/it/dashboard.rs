@@ -8,6 +8,7 @@ use crate::{
         world::{World, customer, plain},
     },
 };
+use imin_customer_worker::clock;
 use serde_json::Value;
 use std::{
     fs,
@@ -118,7 +119,9 @@ async fn every_query_finds_something_in_a_real_prometheus() {
     loop {
         // Always something at work, since a rate of nothing is no number.
         round += 1;
-        world.send(&format!("good-{round}"), &customer("geoff@example.com")).await;
+        let made = u64::try_from(clock::now().as_second()).unwrap();
+        let dated = plain(&format!("good-{round}")).with_timestamp(made);
+        world.publish(customer("geoff@example.com").to_string().as_bytes(), dated).await;
         let unwell = customer(&format!("ada{round}+fault-503x1@example.com"));
         world.send(&format!("unwell-{round}"), &unwell).await;
         world.publish(b"{}", plain(&format!("bad-{round}"))).await;

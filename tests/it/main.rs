@@ -12,6 +12,7 @@ mod doctor;
 mod doubles;
 mod flow;
 mod hostile;
+mod image;
 mod imin_classes;
 mod imin_sandbox;
 mod kill_points;
