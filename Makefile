@@ -54,6 +54,10 @@ fuzz: ## Looks for bytes that break a way in, for SECONDS (60) each; needs a nig
 		cargo +nightly fuzz run "$$target" ".cache/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(or $(SECONDS),60) -max_len=65536; \
 	done
 
+.PHONY: check-deploy
+check-deploy: ## Has judges from elsewhere look at contracts, manifests, alerts and the unit.
+	@deploy/scripts/check-deploy.sh
+
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.
 	@deploy/scripts/ensure.sh lint

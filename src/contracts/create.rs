@@ -33,9 +33,8 @@ pub(super) fn data() -> Value {
     })
 }
 
-/// The structured CloudEvent.
-pub(super) fn event() -> Value {
-    let data = data();
+/// The structured CloudEvent, whose data is described at `data` in the same document.
+pub(super) fn event(data: &str) -> Value {
     json!({
         "title": "Create customer: the event",
         "description": "CloudEvents 1.0 in structured mode, content type application/cloudevents+json.",
@@ -56,16 +55,15 @@ pub(super) fn event() -> Value {
             "tracestate": {"description": "Beside a traceparent."},
         },
         "oneOf": [
-            {"required": ["data"], "properties": {"data": {"$ref": "#/$defs/data"}, "data_base64": {"type": "null"}}},
+            {"required": ["data"], "properties": {"data": {"$ref": data}, "data_base64": {"type": "null"}}},
             {"required": ["data_base64"], "properties": {
                 "data": {"type": "null"},
                 "data_base64": {
                     "type": "string", "contentEncoding": "base64", "contentMediaType": "application/json",
-                    "contentSchema": {"$ref": "#/$defs/data"},
+                    "contentSchema": {"$ref": data},
                 },
             }},
         ],
-        "$defs": {"data": data},
         "examples": [example()],
     })
 }
