@@ -5,7 +5,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-scripts := .ci/run $(wildcard deploy/*/*.sh)
+scripts := .ci/run $(wildcard deploy/*/*.sh) benches/peers/prepare.sh
+bench := $${CARGO_TARGET_DIR:-target}/release/examples/bench
 cargo_deny := $(shell command -v cargo-deny || echo .cache/tools/bin/cargo-deny)
 
 .PHONY: help
@@ -20,6 +21,21 @@ demo: ## Shows it at work: a broker, an imin and a few hundred signups, all on t
 test: ## Runs every test, on real brokers that it starts and ends itself.
 	@deploy/scripts/ensure.sh test
 	cargo test --locked
+
+.PHONY: bench
+bench: bench-build ## Measures it against peers and against the broker's limit: about an hour (BENCH='--rounds 1 …').
+	benches/peers/prepare.sh
+	$(bench) main $(BENCH)
+
+.PHONY: bench-growth
+bench-growth: bench-build ## Measures it with millions of rows and messages, several workers, and for long.
+	$(bench) growth $(BENCH)
+
+.PHONY: bench-build
+bench-build:
+	@deploy/scripts/ensure.sh bench
+	cargo build --locked --release
+	cargo build --locked --release --example bench
 
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.

@@ -8,6 +8,7 @@ use super::{
     Endpoint,
     confirms::{Confirms, Reply},
     connection::Reconnect,
+    topology::Topology,
 };
 use crate::broker::{Publication, PublishError, Publisher};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -24,6 +25,8 @@ use tracing::{info, warn};
 
 /// How many publications may be under way on the channel.
 const WINDOW: usize = 4096;
+/// The shortest time between two declarations of the topology.
+const MEND_EVERY: Duration = Duration::from_secs(1);
 
 /// What the observer of a connection is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +53,16 @@ pub struct AmqpPublisher {
 }
 
 impl AmqpPublisher {
-    /// Starts the task. `confirm_timeout` bounds each publish from its writing to its confirm.
-    pub fn start(endpoint: Endpoint, confirm_timeout: Duration, observer: Observer) -> Self {
+    /// Starts the task. `confirm_timeout` bounds each publish from its writing to its confirm. Where a
+    /// message finds no queue or no exchange, `mend` is declared again: someone has deleted a part of it.
+    pub fn start(
+        endpoint: Endpoint,
+        confirm_timeout: Duration,
+        observer: Observer,
+        mend: Option<Topology>,
+    ) -> Self {
         let (commands, receiver) = mpsc::channel(WINDOW);
-        let task = Task { endpoint, confirm_timeout, observer, commands: receiver };
+        let task = Task { endpoint, confirm_timeout, observer, mend, mended: None, commands: receiver };
         tokio::spawn(task.run());
         // The task answers within the timeout; the rest is for a task that is starved.
         Self { commands, patience: confirm_timeout * 2 }
@@ -64,10 +73,10 @@ impl Publisher for AmqpPublisher {
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
         let (reply, answer) = oneshot::channel();
         async move {
-            let gone = |_| PublishError::Connection("the publisher has stopped".into());
+            let gone = || PublishError::Connection("the publisher has stopped".into());
             let asked = async {
-                self.commands.send(Command { publication, reply }).await.map_err(|_| gone(()))?;
-                answer.await.map_err(|_| gone(()))?
+                self.commands.send(Command { publication, reply }).await.map_err(|_| gone())?;
+                answer.await.map_err(|_| gone())?
             };
             timeout(self.patience, asked).await.unwrap_or(Err(PublishError::Timeout(self.patience)))
         }
@@ -79,6 +88,9 @@ struct Task {
     endpoint: Endpoint,
     confirm_timeout: Duration,
     observer: Observer,
+    mend: Option<Topology>,
+    /// When that was last done.
+    mended: Option<Instant>,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -107,7 +119,13 @@ impl Task {
                             let _ = timeout(self.confirm_timeout, connection.close(200, "done".into())).await;
                             return;
                         }
-                        End::Lost(reason) => reason,
+                        End::Lost(reason) => {
+                            // The channel alone is gone: an exchange is missing, most likely.
+                            if connection.status().connected() {
+                                self.mend(&connection).await;
+                            }
+                            reason
+                        }
                     }
                 }
                 Err(reason) => reason,
@@ -172,6 +190,9 @@ impl Task {
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| confirms.poll_round(cx)) => {
+                    if confirms.take_astray() {
+                        self.mend(connection).await;
+                    }
                     if !channel.status().connected() {
                         return End::Lost("the channel was closed".into());
                     }
@@ -193,6 +214,28 @@ impl Task {
                     }
                 }
             }
+        }
+    }
+
+    /// Declares the topology again, now and then.
+    async fn mend(&mut self, connection: &Connection) {
+        let Some(topology) = &self.mend else { return };
+        if self.mended.is_some_and(|last| last.elapsed() < MEND_EVERY) {
+            return;
+        }
+        self.mended = Some(Instant::now());
+        let declaring = async {
+            let channel = connection.create_channel().await.map_err(|error| error.to_string())?;
+            let declared = topology.apply(&channel).await.map_err(|error| error.to_string());
+            let _ = channel.close(200, "done".into()).await;
+            declared
+        };
+        match timeout(self.confirm_timeout, declaring).await {
+            Ok(Ok(())) => info!("a message found no queue or no exchange; declared all of them again"),
+            Ok(Err(error)) => {
+                warn!(%error, "a message found no queue or no exchange, and none can be declared")
+            }
+            Err(_) => warn!("a message found no queue or no exchange, and none could be declared in time"),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns its store, which may outlive an instance so that a test can let one die.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     row::{Change, Op, Row, SWEPT_PER_BEGIN, Scene, horizon},
 };
@@ -60,7 +60,7 @@ impl MemoryLedger {
             Change::Put(row) => drop(rows.insert(key, row)),
             Change::Delete => drop(rows.remove(&key)),
         }
-        if begun.is_some() {
+        if op.is_begin() {
             store.sweep(horizon(at, self.retention));
         }
         Ok(begun)
@@ -74,6 +74,21 @@ impl MemoryLedger {
         }
         Ok(begun)
     }
+
+    /// A begin whose answer gets lost on the way back: on record, and the caller hears of an error.
+    #[cfg(test)]
+    pub(crate) fn begin_unheard(&self, intent: Intent) -> LedgerError {
+        // The claim goes with the answer.
+        let _claim = self.claims.take(intent.key).map(|_claim| self.apply(&Op::Begin(intent)));
+        LedgerError::unwritten("the answer got lost")
+    }
+
+    /// A finish whose answer gets lost: on record, and the key stays taken until it is done again.
+    #[cfg(test)]
+    pub(crate) fn finish_unheard(&self, key: EventKey, how: Finish) -> LedgerError {
+        let _ = self.apply(&Op::Finish(key, how));
+        LedgerError::unwritten("the answer got lost")
+    }
 }
 
 impl Ledger for MemoryLedger {
@@ -81,11 +96,11 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.begin_now(intent) })
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(async move {
-            self.apply(&Op::Finish(key, how))?;
+            let standing = self.apply(&Op::Finish(key, how))?;
             self.claims.release(key);
-            Ok(())
+            Ok(standing.and_then(Begun::recorded))
         })
     }
 

@@ -4,13 +4,14 @@
 //! its new rows `written`'s, its old ones `generations`'.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     open::{OpenError, Options},
     request::{self, Request},
 };
 use crate::event::EventKey;
 use futures_util::future::BoxFuture;
+pub(in crate::ledger) use inspect::inspect;
 use std::{
     path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
@@ -22,6 +23,7 @@ use writer::{Message, Writer};
 mod file;
 mod filter;
 mod generations;
+mod inspect;
 mod rows;
 mod writer;
 mod written;
@@ -80,7 +82,7 @@ impl Ledger for SqliteLedger {
         Box::pin(request::begin(&self.claims, intent, |request| self.send(Message::Request(request))))
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(request::finish(&self.claims, key, how, |request| self.send(Message::Request(request))))
     }
 

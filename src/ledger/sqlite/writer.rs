@@ -134,6 +134,9 @@ impl Writer {
 
     /// All of the batch or nothing of it; the answers in its order.
     fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Option<Begun>>> {
+        if !self.file.stands() {
+            return Err(moved());
+        }
         let LedgerFile { connection, written, generations, .. } = &mut self.file;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let at = clock::now().as_millisecond();
@@ -194,6 +197,13 @@ fn apply(
         Change::Delete => written.delete(connection, key)?,
     }
     Ok(begun)
+}
+
+/// Whoever moved the file can put it back; a new one would not recognise the events that come again.
+fn moved() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    let words = "the file was moved, removed or replaced: put it back, or start the worker again";
+    rusqlite::Error::SqliteFailure(code, Some(words.to_owned()))
 }
 
 impl Batch {

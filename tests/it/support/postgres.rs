@@ -41,7 +41,7 @@ impl Postgres {
     }
 
     /// `settings` are lines of its postgresql.conf, `files` beside it in the data directory.
-    fn start_with(settings: &str, files: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn start_with(settings: &str, files: &[(&str, &[u8])]) -> Self {
         let root = TempDir::with_prefix("ledger-postgres-").expect("a directory").keep();
         if is_root() {
             run(Command::new("chown").arg("postgres:").arg(&root));

@@ -1,3 +1,5 @@
+//! Tables that fill, close, hide their elders and go: nothing that is still needed is lost on the way.
+
 use super::*;
 use crate::ledger::{
     row::State,
