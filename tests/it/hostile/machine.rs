@@ -40,7 +40,6 @@ async fn no_error_repeats_a_secret() {
     let settings = world
         .settings()
         .set("AMQP_URL", broker)
-        .set("IMIN_BASE_URL", "http://user:hunter2-imin@127.0.0.1:9/api")
         .set("RUST_LOG", "trace");
     let mut worker = settings.start();
     worker.log.line("no connection").await;
