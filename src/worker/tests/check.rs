@@ -83,10 +83,13 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
             return Some(format!("a dead letter {reason} without a reason, after {:?}", record.answers));
         }
     }
+    // Of several copies' letters any may tell: the order of letters is not the order of calls.
     let (reason, detail) = record.dead.last()?;
-    let told = matches!(reason.as_str(), "outcome_unknown" | "unusable_response")
-        || detail["cause"] == "ambiguous"
-        || detail["possibleduplicate"] == true;
+    let told = record.dead.iter().any(|(reason, detail)| {
+        matches!(reason.as_str(), "outcome_unknown" | "unusable_response")
+            || detail["cause"] == "ambiguous"
+            || detail["possibleduplicate"] == true
+    });
     (record.created.is_empty() && !record.accounts.is_empty() && !told)
-        .then(|| format!("there is an account, and its last dead letter does not say so: {reason} {detail}"))
+        .then(|| format!("there is an account, and no dead letter says so: {reason} {detail}"))
 }
