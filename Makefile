@@ -5,7 +5,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-scripts := .ci/run $(wildcard deploy/*/*.sh)
+scripts := .ci/run $(wildcard deploy/*/*.sh) benches/peers/prepare.sh
+bench := $${CARGO_TARGET_DIR:-target}/release/examples/bench
 cargo_deny := $(shell command -v cargo-deny || echo .cache/tools/bin/cargo-deny)
 
 .PHONY: help
@@ -20,6 +21,42 @@ demo: ## Shows it at work: a broker, an imin and a few hundred signups, all on t
 test: ## Runs every test, on real brokers that it starts and ends itself.
 	@deploy/scripts/ensure.sh test
 	cargo test --locked
+
+.PHONY: bench
+bench: bench-build ## Measures it against peers and against the broker's limit: about an hour (BENCH='--rounds 1 …').
+	benches/peers/prepare.sh
+	$(bench) main $(BENCH)
+
+.PHONY: bench-growth
+bench-growth: bench-build ## Measures it with millions of rows and messages, several workers, and for long.
+	$(bench) growth $(BENCH)
+
+.PHONY: bench-build
+bench-build:
+	@deploy/scripts/ensure.sh bench
+	cargo build --locked --release
+	cargo build --locked --release --example bench
+
+.PHONY: outage-run
+outage-run: ## Runs 20,000 events through bad hours: imin fails in every way while the broker is killed twice.
+	@deploy/scripts/ensure.sh test
+	cargo test --locked --release --test it outages::long::bad_hours -- --ignored --exact --nocapture
+
+.PHONY: chaos
+chaos: ## Breaks everything at random for MINUTES (5), by a SEED that it tells, and holds the promises.
+	@deploy/scripts/ensure.sh test
+	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(or $(MINUTES),5)' cargo test --locked --test it chaos:: -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## Looks for bytes that break a way in, for SECONDS (60) each; needs a nightly Rust and cargo-fuzz.
+	for target in event headers answer retry_after settings; do \
+		mkdir -p ".cache/fuzz/$$target"; \
+		cargo +nightly fuzz run "$$target" ".cache/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(or $(SECONDS),60) -max_len=65536; \
+	done
+
+.PHONY: check-deploy
+check-deploy: ## Has judges from elsewhere look at contracts, manifests, alerts and the unit.
+	@deploy/scripts/check-deploy.sh
 
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.

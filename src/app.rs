@@ -73,6 +73,7 @@ async fn work(
         endpoint.clone(),
         config.broker.confirm_timeout,
         links.observer(Side::Publisher),
+        applied(config),
     );
     let _watching = watchers::spawn(&gate, &ledger, metrics, readiness);
     let pipeline = Arc::new(Pipeline {
@@ -152,7 +153,7 @@ pub async fn publisher(config: &Config) -> anyhow::Result<Box<dyn Publisher>> {
     let endpoint = endpoint(&config.broker)?;
     let (up, mut state) = tokio::sync::watch::channel(None);
     let observer = Arc::new(move |link| drop(up.send_replace(Some(link))));
-    let publisher = AmqpPublisher::start(endpoint, config.broker.confirm_timeout, observer);
+    let publisher = AmqpPublisher::start(endpoint, config.broker.confirm_timeout, observer, None);
     let link = state.wait_for(Option::is_some).await.context("the publisher ended")?.clone();
     match link {
         Some(Link::Down(reason)) => anyhow::bail!("no connection to the broker (check AMQP_URL): {reason}"),
@@ -203,6 +204,11 @@ pub fn topology(broker: &config::Broker) -> Topology {
     Topology::new(&names(&broker.names), broker.delivery_limit)
 }
 
+/// The topology, where it is the worker's to declare.
+fn applied(config: &Config) -> Option<Topology> {
+    (config.broker.topology == TopologyMode::Apply).then(|| topology(&config.broker))
+}
+
 fn source_settings(config: &Config) -> source::Settings {
     let prefetch = u16::try_from(config.concurrency + amqp::acks::BATCH).unwrap_or(u16::MAX);
     source::Settings {
@@ -213,7 +219,8 @@ fn source_settings(config: &Config) -> source::Settings {
     }
 }
 
-fn imin_settings(config: &Config) -> http::Settings {
+/// How imin is reached.
+pub fn imin_settings(config: &Config) -> http::Settings {
     http::Settings {
         base_url: config.imin.base_url.clone(),
         timeout: config.imin.timeout,

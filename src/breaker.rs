@@ -99,10 +99,8 @@ impl From<&Answer> for Signal {
 /// Whether a call may go now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It may.
-    Pass,
-    /// It may, as a probe: its failure is no message's fault.
-    Probe,
+    /// It may. The leave must be reported or abandoned.
+    Go(Leave),
     /// Recovery allows no more at a time: wait for one to end.
     Full,
     /// Open: the next probe goes then; `None` while one is under way.
@@ -114,15 +112,36 @@ pub enum Admission {
 pub struct Breaker {
     settings: Settings,
     state: State,
+    /// How often the breaker has opened, or heard that what was wrong is mended.
+    epoch: u64,
+    /// Calls under way of this epoch.
+    under_way: usize,
     calls: VecDeque<(Instant, bool)>,
     failed: u32,
     in_a_row: u32,
 }
 
+/// A call's leave to go. Its result counts while nothing has changed since that makes it old news: a
+/// call that hung since before an outage must not open the breaker again after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave {
+    /// It is a probe: its failure is no message's fault.
+    pub probe: bool,
+    epoch: u64,
+}
+
 impl Breaker {
     /// A closed breaker.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Closed, calls: VecDeque::new(), failed: 0, in_a_row: 0 }
+        Self {
+            settings,
+            state: State::Closed,
+            epoch: 0,
+            under_way: 0,
+            calls: VecDeque::new(),
+            failed: 0,
+            in_a_row: 0,
+        }
     }
 
     /// Where it stands.
@@ -130,23 +149,29 @@ impl Breaker {
         self.state
     }
 
-    /// Asks for a call while `under_way` others are; a `Probe` must be reported or abandoned.
-    pub fn admit(&mut self, now: Instant, under_way: usize) -> Admission {
-        match &mut self.state {
-            State::Closed => Admission::Pass,
-            State::Recovering { allowed, .. } if under_way < *allowed => Admission::Pass,
-            State::Recovering { .. } => Admission::Full,
-            State::Open { probing: true, .. } => Admission::Closed(None),
-            State::Open { probe_at, .. } if now < *probe_at => Admission::Closed(Some(*probe_at)),
+    /// Asks for a call.
+    pub fn admit(&mut self, now: Instant) -> Admission {
+        let probe = match &mut self.state {
+            State::Closed => false,
+            State::Recovering { allowed, .. } if self.under_way < *allowed => false,
+            State::Recovering { .. } => return Admission::Full,
+            State::Open { probing: true, .. } => return Admission::Closed(None),
+            State::Open { probe_at, .. } if now < *probe_at => return Admission::Closed(Some(*probe_at)),
             State::Open { probing, .. } => {
                 *probing = true;
-                Admission::Probe
+                true
             }
-        }
+        };
+        self.under_way += 1;
+        Admission::Go(Leave { probe, epoch: self.epoch })
     }
 
     /// Takes a call's result. Results of calls that went out before it opened change nothing.
-    pub fn report(&mut self, now: Instant, probe: bool, signal: Signal) {
+    pub fn report(&mut self, now: Instant, leave: Leave, signal: Signal) {
+        if leave.epoch != self.epoch {
+            return;
+        }
+        self.under_way -= 1;
         if let Signal::Misconfigured(status) = signal {
             self.open(now, Trip::Misconfigured(status));
             return;
@@ -154,7 +179,7 @@ impl Breaker {
         match self.state {
             State::Closed => self.count(now, signal),
             State::Recovering { .. } => self.step(now, signal),
-            State::Open { trip, .. } if probe => match signal {
+            State::Open { trip, .. } if leave.probe => match signal {
                 Signal::Good => self.state = State::Recovering { allowed: 1, good: 0, bad: 0 },
                 _ => self.open(now, trip_after_probe(trip, signal)),
             },
@@ -162,18 +187,31 @@ impl Breaker {
         }
     }
 
-    /// A probe came to nothing: another may go at once.
-    pub fn abandon_probe(&mut self) {
-        if let State::Open { probing, .. } = &mut self.state {
+    /// Nothing came of a leave: there was no call.
+    pub fn abandon(&mut self, leave: Leave) {
+        if leave.epoch != self.epoch {
+            return;
+        }
+        self.under_way -= 1;
+        if let State::Open { probing, .. } = &mut self.state
+            && leave.probe
+        {
             *probing = false;
         }
     }
 
-    /// Lets the next probe go now: what was wrong may have been mended.
+    /// Lets the next probe go now: what was wrong may have been mended. Calls under way say nothing of that.
     pub fn probe_now(&mut self, now: Instant) {
-        if let State::Open { probe_at, .. } = &mut self.state {
-            *probe_at = now;
+        self.turn();
+        if let State::Open { probe_at, probing, .. } = &mut self.state {
+            (*probe_at, *probing) = (now, false);
         }
+    }
+
+    /// Whatever is under way is old news from now on.
+    fn turn(&mut self) {
+        self.epoch += 1;
+        self.under_way = 0;
     }
 
     fn count(&mut self, now: Instant, signal: Signal) {
@@ -227,12 +265,7 @@ impl Breaker {
             Trip::Failing => self.settings.probe_interval,
             Trip::Misconfigured(_) => self.settings.misconfigured_probe_interval,
         };
-        // A straggler of the same kind must not put the next probe off, over and over.
-        if let State::Open { trip: Trip::Misconfigured(_), probing: false, .. } = self.state
-            && matches!(trip, Trip::Misconfigured(_))
-        {
-            return;
-        }
+        self.turn();
         self.state = State::Open { trip, probe_at: now + wait, probing: false };
         self.forget();
     }
@@ -255,124 +288,4 @@ fn trip_after_probe(before: Trip, signal: Signal) -> Trip {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings() -> Settings {
-        Settings {
-            failure_rate: 0.5,
-            window: Duration::from_secs(10),
-            min_calls: 4,
-            probe_interval: Duration::from_secs(5),
-            misconfigured_probe_interval: Duration::from_secs(10),
-            full: 8,
-        }
-    }
-
-    fn opened() -> (Breaker, Instant) {
-        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
-        for _ in 0..4 {
-            breaker.report(now, false, Signal::Bad);
-        }
-        (breaker, now)
-    }
-
-    #[test]
-    fn it_opens_on_the_rate_and_not_before_the_minimum() {
-        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
-        for signal in [Signal::Good, Signal::Bad, Signal::Bad] {
-            breaker.report(now, false, signal);
-            assert_eq!(breaker.state(), State::Closed);
-        }
-        breaker.report(now, false, Signal::Bad);
-        assert_eq!(breaker.state().as_str(), "open");
-    }
-
-    #[test]
-    fn a_trickle_of_failures_opens_it_however_slowly_they_come() {
-        let (mut breaker, mut now) = (Breaker::new(settings()), Instant::now());
-        for _ in 0..4 {
-            now += Duration::from_secs(3600);
-            breaker.report(now, false, Signal::Bad);
-        }
-        assert_eq!(breaker.state().as_str(), "open");
-    }
-
-    #[test]
-    fn failures_of_messages_and_of_pace_never_open_it() {
-        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
-        let rejected = Answer::Rejected { status: 422, kind: None, description: None };
-        let limited = Answer::NotDone { cause: NotDone::Status(429), retry_after: None };
-        for _ in 0..100 {
-            breaker.report(now, false, Signal::from(&rejected));
-            breaker.report(now, false, Signal::from(&limited));
-        }
-        assert_eq!(breaker.state(), State::Closed);
-    }
-
-    #[test]
-    fn old_failures_are_forgotten() {
-        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
-        for _ in 0..3 {
-            breaker.report(now, false, Signal::Bad);
-        }
-        let later = now + Duration::from_secs(11);
-        for signal in [Signal::Good, Signal::Good, Signal::Good, Signal::Bad] {
-            breaker.report(later, false, signal);
-        }
-        assert_eq!(breaker.state(), State::Closed);
-    }
-
-    #[test]
-    fn open_it_lets_one_probe_pass_at_a_time() {
-        let (mut breaker, now) = opened();
-        let due = now + Duration::from_secs(5);
-        assert_eq!(breaker.admit(now, 0), Admission::Closed(Some(due)));
-        assert_eq!(breaker.admit(due, 0), Admission::Probe);
-        assert_eq!(breaker.admit(due, 1), Admission::Closed(None));
-        breaker.report(due, true, Signal::Bad);
-        assert_eq!(breaker.admit(due, 0), Admission::Closed(Some(due + Duration::from_secs(5))));
-    }
-
-    #[test]
-    fn it_comes_back_in_steps() {
-        let (mut breaker, now) = opened();
-        let due = now + Duration::from_secs(5);
-        assert_eq!(breaker.admit(due, 0), Admission::Probe);
-        breaker.report(due, true, Signal::Good);
-        let mut steps = vec![];
-        while let State::Recovering { allowed, .. } = breaker.state() {
-            assert_eq!(breaker.admit(due, allowed), Admission::Full);
-            assert_eq!(breaker.admit(due, allowed - 1), Admission::Pass);
-            steps.push(allowed);
-            for _ in 0..allowed {
-                breaker.report(due, false, Signal::Good);
-            }
-        }
-        assert_eq!(steps, [1, 2, 4]);
-        assert_eq!(breaker.state(), State::Closed);
-    }
-
-    #[test]
-    fn a_wrong_key_opens_it_at_the_first_sight() {
-        let (mut breaker, now) = (Breaker::new(settings()), Instant::now());
-        breaker.report(now, false, Signal::Misconfigured(401));
-        let State::Open { trip, probe_at, .. } = breaker.state() else { panic!("it must be open") };
-        assert_eq!((trip, probe_at), (Trip::Misconfigured(401), now + Duration::from_secs(10)));
-        breaker.report(now + Duration::from_secs(9), false, Signal::Misconfigured(401));
-        assert_eq!(
-            breaker.admit(now + Duration::from_secs(10), 0),
-            Admission::Probe,
-            "a straggler delays no probe"
-        );
-    }
-
-    #[test]
-    fn an_abandoned_probe_makes_room_for_another() {
-        let (mut breaker, now) = opened();
-        let due = now + Duration::from_secs(5);
-        assert_eq!(breaker.admit(due, 0), Admission::Probe);
-        breaker.abandon_probe();
-        assert_eq!(breaker.admit(due, 0), Admission::Probe);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! themselves are pure and live in `breaker`, `limit` and `pace`.
 
 use crate::{
-    breaker::{Admission, Breaker, Settings as BreakerSettings, Signal, State, Trip},
+    breaker::{Admission, Breaker, Leave, Settings as BreakerSettings, Signal, State, Trip},
     limit::Limit,
     outcome::{Answer, NotDone},
     pace::{Budget, Pace},
@@ -93,9 +93,14 @@ pub struct View {
     pub breaker: &'static str,
 }
 
-/// The worker is paused: give the message back.
+/// Why there is no place, and will be none soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paused;
+pub enum Refused {
+    /// The worker is paused: give the message back.
+    Paused,
+    /// The retry budget is spent: come back later, and leave the room to first calls.
+    Budget,
+}
 
 /// The gate.
 pub struct Gate {
@@ -116,22 +121,24 @@ struct Inner {
     budget: Budget,
     suspended: BTreeMap<Pause, String>,
     under_way: usize,
+    /// Somebody waits to be the next probe.
     candidate: bool,
+    /// Somebody watches the clock for the next call that the pace allows; the others wait to be told.
+    pacing: bool,
 }
 
 /// What a waiter is told.
 enum Try {
-    Go { probe: bool },
+    Go(Leave),
     Wait(Option<Instant>),
-    Give,
+    Leave(Refused),
 }
 
 /// A place to call from. Dropped without a report, it says nothing about imin.
 #[must_use = "an unused place is lost to others until it is dropped"]
 pub struct Place {
     gate: Arc<Gate>,
-    /// The call is a probe: its failure is not the message's.
-    pub probe: bool,
+    leave: Leave,
     started: Instant,
     reported: bool,
 }
@@ -147,6 +154,7 @@ impl Gate {
             suspended: BTreeMap::new(),
             under_way: 0,
             candidate: false,
+            pacing: false,
         };
         let (flow, view) = (watch::Sender::new(inner.flow()), watch::Sender::new(inner.view()));
         let (place, changed) = (Notify::new(), Notify::new());
@@ -169,9 +177,9 @@ impl Gate {
     }
 
     /// Holds the worker up for a reason of its own.
-    pub fn suspend(&self, pause: Pause, detail: String) {
-        if self.change(|inner| inner.suspended.insert(pause, detail.clone())).is_none() {
-            warn!(cause = pause.as_str(), %detail, "paused");
+    pub fn suspend(&self, pause: Pause, detail: &str) {
+        if self.change(|inner| inner.suspended.insert(pause, detail.to_owned())).is_none() {
+            warn!(cause = pause.as_str(), detail, "paused");
         }
     }
 
@@ -185,40 +193,45 @@ impl Gate {
     /// Lets the next probe go at once: the key or the URL may have been mended.
     pub fn probe_now(&self) {
         self.change(|inner| inner.breaker.probe_now(Instant::now()));
+        // Nothing that shows has changed, but whoever waits for the probe's time waits for another now.
+        self.changed.notify_waiters();
     }
 
     /// Waits for a place to call from. While the worker is paused, one waiter stays to be the next
     /// probe and the others are told to give their messages back; while only the connection for
-    /// publishing is gone, all wait, since none could be given back.
-    pub async fn enter(self: &Arc<Self>, retry: bool) -> Result<Place, Paused> {
-        let mut seat = Seat { gate: self, taken: false };
-        let mut told = false;
+    /// publishing is gone, all wait, since none could be given back. A retry beyond the budget is sent
+    /// away instead of waiting, since it would wait in the way of those first calls that refill it.
+    pub async fn enter(self: &Arc<Self>, retry: bool) -> Result<Place, Refused> {
+        let mut seat = Seat { gate: self, taken: false, pacing: false };
+        let (mut waited, mut told) = (false, false);
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            let paced = seat.pacing;
             let tried = self.try_enter(retry, &mut seat);
-            match tried {
-                Try::Go { probe } => {
-                    return Ok(Place {
-                        gate: Arc::clone(self),
-                        probe,
-                        started: Instant::now(),
-                        reported: false,
-                    });
+            // There may be room for another who waits, or whoever was told of a place cannot use it.
+            let pass_on = match tried {
+                Try::Go(_) => waited,
+                Try::Leave(_) => told || paced,
+                Try::Wait(until) => told && until.is_some(),
+            };
+            if pass_on {
+                self.place.notify_one();
+            }
+            let until = match tried {
+                Try::Go(leave) => {
+                    let gate = Arc::clone(self);
+                    return Ok(Place { gate, leave, started: Instant::now(), reported: false });
                 }
-                Try::Give => return Err(Paused),
-                Try::Wait(until) => {
-                    // A place that was offered and could not be used is the next one's.
-                    if std::mem::take(&mut told) && until.is_some() {
-                        self.place.notify_one();
-                    }
-                    tokio::select! {
-                        () = changed => {}
-                        () = self.place.notified(), if until.is_none() => told = true,
-                        () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
-                    }
-                }
+                Try::Leave(refused) => return Err(refused),
+                Try::Wait(until) => until,
+            };
+            (waited, told) = (true, false);
+            tokio::select! {
+                () = changed => {}
+                () = self.place.notified(), if until.is_none() => told = true,
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
     }
@@ -226,44 +239,44 @@ impl Gate {
     fn try_enter(&self, retry: bool, seat: &mut Seat<'_>) -> Try {
         let mut inner = self.lock();
         let now = Instant::now();
-        if inner.suspended.keys().any(|pause| *pause != Pause::Broker) {
-            return Try::Give;
+        if std::mem::take(&mut seat.pacing) {
+            inner.pacing = false;
         }
-        if !inner.suspended.is_empty() || inner.under_way >= inner.limit.get() {
+        let open = matches!(inner.breaker.state(), State::Open { .. });
+        let suspended = inner.suspended.keys().any(|pause| *pause != Pause::Broker);
+        if suspended || (open && inner.candidate && !seat.taken) {
+            return Try::Leave(Refused::Paused);
+        }
+        if open && !seat.taken {
+            (seat.taken, inner.candidate) = (true, true);
+            self.publish(&inner);
+        }
+        // A probe is one call, whatever still hangs from before.
+        if !inner.suspended.is_empty() || (!open && inner.under_way >= inner.limit.get()) {
             return Try::Wait(None);
         }
         if let Some(until) = inner.pace.wait_until(now) {
+            if inner.pacing {
+                return Try::Wait(None);
+            }
+            (seat.pacing, inner.pacing) = (true, true);
             return Try::Wait(Some(until));
         }
-        let admission = {
-            let under_way = inner.under_way;
-            inner.breaker.admit(now, under_way)
-        };
-        let probe = match admission {
-            Admission::Closed(_) if inner.candidate && !seat.taken => return Try::Give,
-            Admission::Closed(until) => {
-                if !seat.taken {
-                    (seat.taken, inner.candidate) = (true, true);
-                    self.publish(&inner);
-                }
-                return Try::Wait(until);
-            }
+        let leave = match inner.breaker.admit(now) {
+            Admission::Closed(until) => return Try::Wait(until),
             Admission::Full => return Try::Wait(None),
-            Admission::Pass => false,
-            Admission::Probe => true,
+            Admission::Go(leave) => leave,
         };
-        if !probe {
-            if retry {
-                if let Err(again) = inner.budget.withdraw(now) {
-                    return Try::Wait(Some(again));
-                }
-            } else {
-                inner.budget.deposit();
-            }
+        if retry && !leave.probe && !inner.budget.withdraw(now) {
+            inner.breaker.abandon(leave);
+            return Try::Leave(Refused::Budget);
+        }
+        if !retry {
+            inner.budget.deposit();
         }
         inner.pace.go(now);
         inner.under_way += 1;
-        Try::Go { probe }
+        Try::Go(leave)
     }
 
     fn leave(&self, place: &Place, answer: Option<&Answer>) {
@@ -275,13 +288,12 @@ impl Gate {
             match answer {
                 Some(answer) => {
                     inner.learn(answer, now.duration_since(place.started), under_way);
-                    inner.breaker.report(now, place.probe, Signal::from(answer));
+                    inner.breaker.report(now, place.leave, Signal::from(answer));
                     if let Some(wait) = self.hold_after(answer) {
                         inner.pace.hold(now, wait);
                     }
                 }
-                None if place.probe => inner.breaker.abandon_probe(),
-                None => {}
+                None => inner.breaker.abandon(place.leave),
             }
             (before, inner.breaker.state())
         });
@@ -335,10 +347,12 @@ impl Gate {
     }
 }
 
-/// The one waiter who stays to be the next probe; another may as soon as this one is gone.
+/// What a waiter does for all: it is the next probe, or watches the clock. Another may as soon as
+/// this one is gone.
 struct Seat<'a> {
     gate: &'a Gate,
     taken: bool,
+    pacing: bool,
 }
 
 impl Drop for Seat<'_> {
@@ -346,15 +360,25 @@ impl Drop for Seat<'_> {
         if self.taken {
             self.gate.change(|inner| inner.candidate = false);
         }
+        if self.pacing {
+            self.gate.lock().pacing = false;
+            self.gate.place.notify_one();
+        }
     }
 }
 
 impl Inner {
     fn learn(&mut self, answer: &Answer, latency: Duration, under_way: usize) {
         match answer {
-            Answer::NotDone { .. } | Answer::Ambiguous { .. } => self.limit.overloaded(),
+            Answer::NotDone { .. } | Answer::Ambiguous { .. } => {
+                self.limit.overloaded(under_way);
+                self.budget.learn(true);
+            }
             Answer::Misconfigured { .. } => {}
-            _ => self.limit.answered(latency, under_way),
+            Answer::Created(_) | Answer::Unusable { .. } | Answer::Rejected { .. } => {
+                self.limit.answered(latency, under_way);
+                self.budget.learn(false);
+            }
         }
     }
 
@@ -417,6 +441,11 @@ fn announce(before: State, after: State) {
 }
 
 impl Place {
+    /// Whether the call is a probe: its failure is not the message's.
+    pub fn probe(&self) -> bool {
+        self.leave.probe
+    }
+
     /// Tells the gate what came of the call.
     pub fn report(mut self, answer: &Answer) {
         self.reported = true;

@@ -48,19 +48,24 @@ impl Pace {
 const MOST: f64 = 100.0;
 /// Retries a second that are always affordable, so that a trickle is retried at all.
 const RESERVE: f64 = 10.0;
+/// The weight of one call in the share of recent failures (about the last 50 calls).
+const RECENT: f64 = 1.0 / 50.0;
 
-/// Retries as a bounded share of all calls.
+/// Retries as a bounded share of all calls. While imin fails less often than half that share, retries
+/// cannot exceed it and go freely: what an outage left behind must not trickle once it is over.
 #[derive(Debug)]
 pub struct Budget {
     share: f64,
     tokens: f64,
     filled: Option<Instant>,
+    /// The share of recent calls that failed.
+    failing: f64,
 }
 
 impl Budget {
     /// Retries are at most `share` of the first calls, plus a small reserve.
     pub fn new(share: f64) -> Self {
-        Self { share, tokens: RESERVE, filled: None }
+        Self { share, tokens: RESERVE, filled: None, failing: 0.0 }
     }
 
     /// A first call goes.
@@ -68,17 +73,24 @@ impl Budget {
         self.tokens = (self.tokens + self.share).min(MOST);
     }
 
-    /// Asks for a retry; an error says when to ask again.
-    pub fn withdraw(&mut self, now: Instant) -> Result<(), Instant> {
+    /// A call has ended.
+    pub fn learn(&mut self, failed: bool) {
+        self.failing += (f64::from(u8::from(failed)) - self.failing) * RECENT;
+    }
+
+    /// Asks for a retry: whether it can be afforded.
+    pub fn withdraw(&mut self, now: Instant) -> bool {
         let since = self.filled.map_or(Duration::ZERO, |filled| now.duration_since(filled));
         self.filled = Some(now);
         self.tokens = (self.tokens + since.as_secs_f64() * RESERVE).min(MOST);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
+        if self.failing < self.share / 2.0 {
+            return true;
         }
-        // Rounded up, so that asking again then is not asking too early.
-        Err(now + Duration::from_secs_f64((1.0 - self.tokens) / RESERVE) + Duration::from_millis(1))
+        let affordable = self.tokens >= 1.0;
+        if affordable {
+            self.tokens -= 1.0;
+        }
+        affordable
     }
 }
 
@@ -103,23 +115,37 @@ mod tests {
         assert_eq!(pace.wait_until(now), Some(now + Duration::from_secs(5)));
     }
 
+    /// The budget of a worker whose imin fails.
+    fn strained() -> Budget {
+        let mut budget = Budget::new(0.2);
+        (0..50).for_each(|_| budget.learn(true));
+        budget
+    }
+
+    fn granted(budget: &mut Budget, now: Instant) -> usize {
+        (0..10_000).take_while(|_| budget.withdraw(now)).count()
+    }
+
     #[test]
     fn retries_are_a_share_of_calls() {
-        let (mut budget, now) = (Budget::new(0.2), Instant::now());
-        while budget.withdraw(now).is_ok() {}
+        let (mut budget, now) = (strained(), Instant::now());
+        assert_eq!(granted(&mut budget, now), 10, "the reserve");
         (0..100).for_each(|_| budget.deposit());
-        let granted = std::iter::from_fn(|| budget.withdraw(now).ok()).count();
+        let granted = granted(&mut budget, now);
         assert!((19..=20).contains(&granted), "{granted}");
     }
 
     #[test]
-    fn a_refusal_says_when_to_ask_again_and_keeps_its_word() {
-        let (mut budget, now) = (Budget::new(0.2), Instant::now());
-        let again = loop {
-            if let Err(again) = budget.withdraw(now) {
-                break again;
-            }
-        };
-        assert_eq!(budget.withdraw(again), Ok(()));
+    fn a_trickle_is_retried_from_the_reserve() {
+        let (mut budget, now) = (strained(), Instant::now());
+        granted(&mut budget, now);
+        assert_eq!(granted(&mut budget, now + Duration::from_secs(1)), 10);
+    }
+
+    #[test]
+    fn while_imin_works_what_failed_earlier_goes_freely() {
+        let (mut budget, now) = (strained(), Instant::now());
+        (0..150).for_each(|_| budget.learn(false));
+        assert_eq!(granted(&mut budget, now), 10_000);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     clock,
     event::{self, Event, EventKey},
     failpoint::kill_point,
-    gate::{Gate, Pause, Paused, Place},
+    gate::{Gate, Pause, Place, Refused},
     imin::{self, Accounts, Create},
     ledger::{Begun, Finish, Intent, Ledger, Recorded},
     letters::{self, Failure, Resolution, Travel},
@@ -23,7 +23,10 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
 use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
 
 mod replays;
@@ -91,6 +94,7 @@ struct Journey<'a> {
 }
 
 /// One step of a journey.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 enum Step {
     /// It is over.
     End(Verdict),
@@ -131,7 +135,8 @@ impl Pipeline {
     pub async fn release(&self, delivery: Delivery) {
         let travel = Travel::read(&delivery.message);
         let publication = letters::put_back(&self.settings.names, &delivery.message, &travel, None);
-        if self.confirm(&delivery, publication).await {
+        if !delivery.lost() && self.confirm(&delivery, publication).await {
+            kill_point("released");
             self.count(Disposition::Release);
             delivery.ack();
         }
@@ -168,19 +173,25 @@ impl Pipeline {
     /// Publishes what must be confirmed, and settles.
     async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, started: Instant) {
         let Verdict { disposition, publication, records } = verdict;
-        if let Some(publication) = publication
-            && !self.confirm(&delivery, publication).await
-        {
+        // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
+        // created event is due in any case, and the ledger keeps the next delivery from repeating it.
+        if delivery.lost() && !records {
             debug!("the broker has the message back already");
             return;
         }
-        kill_point("published");
+        if let Some(publication) = publication {
+            if !self.confirm(&delivery, publication).await {
+                debug!("the broker has the message back already");
+                return;
+            }
+            kill_point(confirmed(disposition));
+        }
         if records {
             self.ledger.published(key);
             self.metrics.events_published.inc();
         }
         self.count(disposition);
-        self.tell(disposition);
+        Self::tell(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
             self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
             self.observe_age(&delivery.message);
@@ -210,6 +221,10 @@ impl Pipeline {
                 () = self.shutdown.abort.cancelled() => return false,
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
             }
+            // It may have been lost meanwhile: a dead letter now would be one too many.
+            if delivery.lost() {
+                return false;
+            }
         }
     }
 
@@ -228,7 +243,7 @@ impl Pipeline {
         }
     }
 
-    fn tell(&self, disposition: Disposition) {
+    fn tell(disposition: Disposition) {
         if let Some(outcome) = disposition.label() {
             Span::current().record("outcome", outcome);
         }
@@ -297,19 +312,13 @@ impl Journey<'_> {
         let gate = &self.pipeline.gate;
         let place = match self.interrupted(gate.enter(retry)).await {
             Some(Ok(place)) => place,
-            Some(Err(Paused)) | None => return Step::End(self.release()),
+            Some(Err(Refused::Paused)) | None => return Step::End(self.release()),
+            Some(Err(Refused::Budget)) => return Step::End(self.leave(Names::DELAYS[0].0)),
         };
         let intent = self.intent();
         let attempt = intent.attempt;
         Span::current().record("attempt", attempt);
-        let begun = match self.pipeline.ledger.begin(intent).await {
-            Ok(begun) => begun,
-            Err(error) => {
-                drop(place);
-                gate.suspend(Pause::Ledger, error.to_string());
-                return Step::End(self.release());
-            }
-        };
+        let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
             Begun::Go { possible_duplicate } => self.call(place, attempt, possible_duplicate).await,
@@ -329,6 +338,22 @@ impl Journey<'_> {
         }
     }
 
+    /// Puts the attempt on record. A ledger that cannot answer is waited for here: the record may have
+    /// been made and only the answer be lost, and then every other worker would find the event held by
+    /// this one. `None`: the message is to be given back meanwhile, and nobody has called.
+    async fn begin(&self, intent: Intent) -> Option<Begun> {
+        let mut wait = REPEAT_FIRST;
+        loop {
+            let error = match self.pipeline.ledger.begin(intent.clone()).await {
+                Ok(begun) => return Some(begun),
+                Err(error) => error,
+            };
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
+            self.interrupted(sleep(wait)).await?;
+            wait = (wait * 2).min(REPEAT_MOST);
+        }
+    }
+
     fn intent(&self) -> Intent {
         Intent {
             key: self.event.key,
@@ -344,19 +369,23 @@ impl Journey<'_> {
     async fn call(&mut self, place: Place, attempt: u32, possible_duplicate: bool) -> Step {
         let now = clock::now();
         let first = *self.travel.first_attempt_at.get_or_insert(now);
-        let probe = place.probe;
+        let probe = place.probe();
+        let open = Open::new(&self.pipeline.ledger, self.event.key);
         let answer = self.ask(place).await;
         kill_point("called");
-        self.record(&answer).await;
+        let standing = self.record(&answer).await;
+        open.end();
         kill_point("recorded");
         let elapsed = Duration::try_from(clock::now().duration_since(first)).unwrap_or_default();
         let spent = Spent { attempts: attempt, elapsed, probe };
         let disposition = decide(&Outcome::Called(answer.clone()), spent, &self.pipeline.settings.policy);
         match (disposition, answer) {
             (Disposition::Complete(_), Answer::Created(account)) => {
-                let recorded = Recorded { account, published: false, possible_duplicate };
-                Step::End(self.publish(disposition, &recorded))
+                let made = Recorded { account, published: false, possible_duplicate };
+                Step::End(self.complete(disposition, &standing.unwrap_or(made)))
             }
+            // It waits at the gate to be the next probe: its own schedule is for its own failures.
+            (Disposition::Retry { .. }, _) if probe => self.retry(disposition, Duration::ZERO),
             (Disposition::Retry { at_least, spent, .. }, _) => {
                 self.travel.attempts += u32::from(spent);
                 self.travel.failures = self.travel.failures.saturating_add(1);
@@ -365,7 +394,11 @@ impl Journey<'_> {
             }
             (_, answer) => {
                 self.travel.attempts = attempt;
-                let (status, detail) = answer.detail();
+                let (status, mut detail) = answer.detail();
+                if possible_duplicate && let Some(detail) = detail.as_object_mut() {
+                    // This call made nothing, or nobody knows; an earlier one may have made the account.
+                    detail.insert("possibleduplicate".into(), true.into());
+                }
                 Step::End(self.bury(disposition, status, detail))
             }
         }
@@ -378,6 +411,7 @@ impl Journey<'_> {
         let started = Instant::now();
         let metrics = &self.pipeline.metrics;
         let answer = tokio::select! {
+            biased;
             answer = self.pipeline.accounts.create(request) => answer,
             () = self.pipeline.shutdown.abort.cancelled() => {
                 return Answer::Ambiguous { cause: Ambiguity::OpenAttempt };
@@ -391,15 +425,20 @@ impl Journey<'_> {
         answer
     }
 
-    /// Records what came of the call. What cannot be recorded cannot be built on, so this goes on until
-    /// it is; a worker that dies first leaves an open attempt, which says what is true: nobody knows.
-    async fn record(&self, answer: &Answer) {
+    /// Records what came of the call; the account that is on record then. What cannot be recorded cannot
+    /// be built on, so this goes on until it is. A worker that dies first leaves an open attempt, which
+    /// says what is true: nobody knows. One that aborts still tries to publish what it alone knows.
+    async fn record(&self, answer: &Answer) -> Option<Recorded> {
         let how = finish(answer);
         let mut wait = REPEAT_FIRST;
-        while let Err(error) = self.pipeline.ledger.finish(self.event.key, how.clone()).await {
-            self.pipeline.gate.suspend(Pause::Ledger, error.to_string());
+        loop {
+            let error = match self.pipeline.ledger.finish(self.event.key, how.clone()).await {
+                Ok(standing) => return standing,
+                Err(error) => error,
+            };
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
             tokio::select! {
-                () = self.pipeline.shutdown.abort.cancelled() => return,
+                () = self.pipeline.shutdown.abort.cancelled() => return None,
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
             }
         }
@@ -407,11 +446,7 @@ impl Journey<'_> {
 
     /// Goes on where a row of the ledger says that an earlier delivery stopped.
     fn resume(&self, recorded: &Recorded) -> Verdict {
-        let disposition = self.judge(&Outcome::Duplicate);
-        if recorded.published {
-            return Verdict { disposition, publication: None, records: false };
-        }
-        self.publish(disposition, recorded)
+        self.complete(self.judge(&Outcome::Duplicate), recorded)
     }
 
     /// An operator found the account at imin and says so.
@@ -420,11 +455,20 @@ impl Journey<'_> {
             return None;
         };
         let account = Account { identifier: identifier.clone(), id: None };
-        self.record(&Answer::Created(account.clone())).await;
-        Some(self.resume(&Recorded { account, published: false, possible_duplicate: false }))
+        let found = match self.record(&Answer::Created(account.clone())).await {
+            // Another account came on record meanwhile: one event never announces two.
+            Some(other) if other.account.identifier != *identifier => other,
+            Some(found) => Recorded { possible_duplicate: false, ..found },
+            None => Recorded { account, published: false, possible_duplicate: false },
+        };
+        Some(self.resume(&found))
     }
 
-    fn publish(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
+    /// Publishes the account's event, unless that was confirmed before.
+    fn complete(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
+        if recorded.published {
+            return Verdict { disposition, publication: None, records: false };
+        }
         let Settings { names, instance, .. } = &self.pipeline.settings;
         let publication = letters::created(names, instance, self.event, self.message, recorded, clock::now());
         Verdict { disposition, publication: Some(publication), records: true }
@@ -469,17 +513,19 @@ impl Journey<'_> {
 
     /// Waits in this process, or gives the message to a delay queue.
     fn wait(&mut self, wait: Duration) -> Step {
-        self.travel.not_before = clock::now().checked_add(wait).ok();
         if wait <= self.pipeline.settings.in_process_max && Instant::now() + wait < self.deadline {
+            self.travel.not_before = clock::now().checked_add(wait).ok();
             return Step::Wait(wait);
         }
+        Step::End(self.leave(wait))
+    }
+
+    /// Gives the message to a delay queue.
+    fn leave(&mut self, wait: Duration) -> Verdict {
+        self.travel.not_before = clock::now().checked_add(wait).ok();
         let names = &self.pipeline.settings.names;
         let publication = letters::put_back(names, self.message, &self.travel, Some(wait));
-        Step::End(Verdict {
-            disposition: Disposition::Release,
-            publication: Some(publication),
-            records: false,
-        })
+        Verdict { disposition: Disposition::Release, publication: Some(publication), records: false }
     }
 
     /// Gives the message back, with no attempt spent.
@@ -487,6 +533,46 @@ impl Journey<'_> {
         let disposition = self.judge(&Outcome::Interrupted);
         let publication = letters::put_back(&self.pipeline.settings.names, self.message, &self.travel, None);
         Verdict { disposition, publication: Some(publication), records: false }
+    }
+}
+
+/// An attempt that is on record and not ended. Dropped, by a panic, it ends as one of which nobody
+/// knows: the event would be held by this worker for as long as that lives otherwise.
+struct Open<'a> {
+    ledger: &'a Arc<dyn Ledger>,
+    key: Option<EventKey>,
+}
+
+impl<'a> Open<'a> {
+    fn new(ledger: &'a Arc<dyn Ledger>, key: EventKey) -> Self {
+        Self { ledger, key: Some(key) }
+    }
+
+    /// It has ended.
+    fn end(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let (Some(key), Ok(runtime)) = (self.key, Handle::try_current()) else { return };
+        let ledger = Arc::clone(self.ledger);
+        runtime.spawn(async move {
+            if let Err(error) = ledger.finish(key, Finish::Unknown).await {
+                warn!(%error, "an attempt without an end stays open");
+            }
+        });
+    }
+}
+
+/// The fail point after the confirm.
+const fn confirmed(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Complete(_) => "published",
+        Disposition::DeadLetter(_) => "dead-lettered",
+        Disposition::Retry { .. } => "delayed",
+        Disposition::Release => "released",
     }
 }
 
@@ -501,3 +587,6 @@ fn finish(answer: &Answer) -> Finish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

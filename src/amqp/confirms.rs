@@ -33,11 +33,12 @@ struct Pending<F> {
 #[derive(Debug)]
 pub struct Confirms<F> {
     pending: Vec<Pending<F>>,
+    astray: bool,
 }
 
 impl<F> Default for Confirms<F> {
     fn default() -> Self {
-        Self { pending: Vec::new() }
+        Self { pending: Vec::new(), astray: false }
     }
 }
 
@@ -50,6 +51,11 @@ impl<F: Future<Output = lapin::Result<Confirmation>> + Unpin> Confirms<F> {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// Whether a publication came back since this was last asked: something is not bound that should be.
+    pub fn take_astray(&mut self) -> bool {
+        std::mem::take(&mut self.astray)
     }
 
     /// The earliest deadline.
@@ -75,6 +81,7 @@ impl<F: Future<Output = lapin::Result<Confirmation>> + Unpin> Confirms<F> {
         for index in ready.into_iter().rev() {
             let pending = self.pending.swap_remove(index);
             let verdict = pending.verdict();
+            self.astray |= pending.returned;
             let _ = pending.reply.send(verdict);
         }
         Poll::Ready(())

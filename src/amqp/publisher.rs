@@ -8,6 +8,7 @@ use super::{
     Endpoint,
     confirms::{Confirms, Reply},
     connection::Reconnect,
+    topology::Topology,
 };
 use crate::broker::{Publication, PublishError, Publisher};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -18,12 +19,16 @@ use lapin::{
 use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
 /// How many publications may be under way on the channel.
 const WINDOW: usize = 4096;
+/// The shortest time between two declarations of the topology.
+const MEND_EVERY: Duration = Duration::from_secs(1);
+/// How often a connection is asked whether the broker has blocked it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the observer of a connection is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +55,16 @@ pub struct AmqpPublisher {
 }
 
 impl AmqpPublisher {
-    /// Starts the task. `confirm_timeout` bounds each publish from its writing to its confirm.
-    pub fn start(endpoint: Endpoint, confirm_timeout: Duration, observer: Observer) -> Self {
+    /// Starts the task. `confirm_timeout` bounds each publish from its writing to its confirm. Where a
+    /// message finds no queue or no exchange, `mend` is declared again: someone has deleted a part of it.
+    pub fn start(
+        endpoint: Endpoint,
+        confirm_timeout: Duration,
+        observer: Observer,
+        mend: Option<Topology>,
+    ) -> Self {
         let (commands, receiver) = mpsc::channel(WINDOW);
-        let task = Task { endpoint, confirm_timeout, observer, commands: receiver };
+        let task = Task { endpoint, confirm_timeout, observer, mend, mended: None, commands: receiver };
         tokio::spawn(task.run());
         // The task answers within the timeout; the rest is for a task that is starved.
         Self { commands, patience: confirm_timeout * 2 }
@@ -64,10 +75,10 @@ impl Publisher for AmqpPublisher {
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
         let (reply, answer) = oneshot::channel();
         async move {
-            let gone = |_| PublishError::Connection("the publisher has stopped".into());
+            let gone = || PublishError::Connection("the publisher has stopped".into());
             let asked = async {
-                self.commands.send(Command { publication, reply }).await.map_err(|_| gone(()))?;
-                answer.await.map_err(|_| gone(()))?
+                self.commands.send(Command { publication, reply }).await.map_err(|_| gone())?;
+                answer.await.map_err(|_| gone())?
             };
             timeout(self.patience, asked).await.unwrap_or(Err(PublishError::Timeout(self.patience)))
         }
@@ -79,6 +90,9 @@ struct Task {
     endpoint: Endpoint,
     confirm_timeout: Duration,
     observer: Observer,
+    mend: Option<Topology>,
+    /// When that was last done.
+    mended: Option<Instant>,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -107,7 +121,13 @@ impl Task {
                             let _ = timeout(self.confirm_timeout, connection.close(200, "done".into())).await;
                             return;
                         }
-                        End::Lost(reason) => reason,
+                        End::Lost(reason) => {
+                            // The broker closed the channel alone: an exchange is missing, most likely.
+                            if connection.status().connected() && !channel.status().connected() {
+                                self.mend(&connection).await;
+                            }
+                            reason
+                        }
                     }
                 }
                 Err(reason) => reason,
@@ -172,6 +192,9 @@ impl Task {
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| confirms.poll_round(cx)) => {
+                    if confirms.take_astray() {
+                        self.mend(connection).await;
+                    }
                     if !channel.status().connected() {
                         return End::Lost("the channel was closed".into());
                     }
@@ -181,12 +204,15 @@ impl Task {
                         return End::Closed;
                     };
                     if let Err(reason) = self.write(channel, command, confirms).await {
-                        return End::Lost(reason);
+                        return self.lost(connection, confirms, reason).await;
                     }
                 }
-                () = sleep_until(deadline) => {
-                    if !confirms.is_empty() {
-                        return End::Lost(self.overdue(connection));
+                () = sleep_until(deadline.min(Instant::now() + LOOK_EVERY)) => {
+                    let overdue = confirms.deadline().is_some_and(|deadline| deadline <= Instant::now());
+                    if overdue || connection.status().blocked() {
+                        // It may hang without a close: nothing on it can be believed any more.
+                        let reason = format!("the broker did not confirm within {:?}", self.confirm_timeout);
+                        return self.lost(connection, confirms, reason).await;
                     }
                     if !channel.status().connected() {
                         return End::Lost("the channel was closed".into());
@@ -196,11 +222,49 @@ impl Task {
         }
     }
 
-    /// A confirm is overdue: the connection may hang without a close, or the broker may have blocked it.
-    /// Either way nothing on it can be believed any more.
-    fn overdue(&self, connection: &Connection) -> String {
-        let blocked = if connection.status().blocked() { " (it has blocked this connection)" } else { "" };
-        format!("the broker did not confirm within {:?}{blocked}", self.confirm_timeout)
+    /// The connection is given up: at once, or once the broker takes messages again. A new connection
+    /// would seem to work until the first publish on it, and only this one is told of the end.
+    async fn lost(
+        &mut self,
+        connection: &Connection,
+        confirms: &mut Confirms<Confirm>,
+        reason: String,
+    ) -> End {
+        if !connection.status().blocked() {
+            return End::Lost(reason);
+        }
+        let blocked = "the broker has blocked this connection: it is short of memory or disk space";
+        warn!("publishing is blocked by the broker, which is short of memory or disk space");
+        (self.observer)(Link::Down(blocked.into()));
+        confirms.fail_all(&PublishError::Connection(blocked.into()));
+        while connection.status().connected() && connection.status().blocked() {
+            if self.refuse_while(sleep(LOOK_EVERY), blocked).await.is_none() {
+                return End::Closed;
+            }
+        }
+        End::Lost("it was blocked by the broker, and no longer is".into())
+    }
+
+    /// Declares the topology again, now and then.
+    async fn mend(&mut self, connection: &Connection) {
+        let Some(topology) = &self.mend else { return };
+        if self.mended.is_some_and(|last| last.elapsed() < MEND_EVERY) {
+            return;
+        }
+        self.mended = Some(Instant::now());
+        let declaring = async {
+            let channel = connection.create_channel().await.map_err(|error| error.to_string())?;
+            let declared = topology.apply(&channel).await.map_err(|error| error.to_string());
+            let _ = channel.close(200, "done".into()).await;
+            declared
+        };
+        match timeout(self.confirm_timeout, declaring).await {
+            Ok(Ok(())) => info!("a message found no queue or no exchange; declared all of them again"),
+            Ok(Err(error)) => {
+                warn!(%error, "a message found no queue or no exchange, and none can be declared")
+            }
+            Err(_) => warn!("a message found no queue or no exchange, and none could be declared in time"),
+        }
     }
 
     async fn write(

@@ -2,7 +2,7 @@
 //!
 //! Anything that ends the flow (an error, a cancel by the server, an ack on a dead channel, a silent
 //! connection found by the watchdog) is a loss, and a loss rebuilds everything: connection, channel,
-//! QoS, topology, consumer. For ever, with growing waits.
+//! quality of service, topology, consumer. For ever, with growing waits.
 
 use super::{
     Endpoint,
@@ -21,6 +21,7 @@ use futures_util::{
 };
 use lapin::{
     Channel, Connection, Consumer,
+    message::BasicGetMessage,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
         BasicQosOptions, QueueDeclareOptions,
@@ -64,12 +65,24 @@ pub struct AmqpSource {
 struct Session {
     connection: Connection,
     channel: Channel,
-    /// None while paused.
-    consumer: Option<Consumer>,
+    flow: Flow,
+    /// A `basic.get` that the broker has not answered yet.
+    getting: Option<BoxFuture<'static, lapin::Result<Option<BasicGetMessage>>>>,
+    /// What the consumer had fetched when it was stopped.
+    fetched: Vec<Delivery>,
     settled: mpsc::UnboundedSender<Settled>,
     acks: JoinHandle<()>,
     lost: CancellationToken,
     _ends: DropGuard,
+}
+
+/// Whether deliveries come. What the broker was asked for is kept until it answers, since whoever waits
+/// for that may be called away, and what nobody holds is stuck until its channel ends.
+enum Flow {
+    Paused,
+    Starting(BoxFuture<'static, lapin::Result<Consumer>>),
+    Running(Consumer),
+    Stopping(Consumer),
 }
 
 enum Settled {
@@ -125,8 +138,8 @@ impl AmqpSource {
     /// Writes the acks that wait, in order, and closes the connection. Bounded in time.
     pub async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            let Session { connection, channel, settled, acks, consumer, .. } = session;
-            drop((settled, consumer));
+            let Session { connection, channel, settled, acks, flow, getting, fetched, .. } = session;
+            drop((settled, flow, getting, fetched));
             let closing = async {
                 let _ = acks.await;
                 let _ = channel.close(200, "done".into()).await;
@@ -209,10 +222,13 @@ impl Source for AmqpSource {
     fn one(&mut self) -> BoxFuture<'_, Option<Delivery>> {
         async move {
             let Some(session) = &mut self.session else {
-                // It starts a consumer too, which the caller's next `pause` stops.
                 let _ = self.try_connect().await;
                 return None;
             };
+            if session.lost.is_cancelled() {
+                self.down("the connection is lost".into());
+                return None;
+            }
             match timeout(ANSWER, session.get(&self.settings.queue)).await {
                 Ok(Ok(delivery)) => delivery,
                 Ok(Err(error)) => {
@@ -237,7 +253,7 @@ impl Session {
     async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Failure> {
         let connection = endpoint.connect("consumer").await.map_err(Failure::Connection)?;
         let opened = timeout(ANSWER * 3, Self::build(&connection, settings)).await;
-        let (channel, consumer, monitor) = opened.unwrap_or_else(|_| {
+        let (channel, monitor) = opened.unwrap_or_else(|_| {
             Err(Failure::Connection("the broker did not open the consumer in time".into()))
         })?;
         let lost = CancellationToken::new();
@@ -245,13 +261,21 @@ impl Session {
         let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
-        Ok(Self { connection, channel, consumer: Some(consumer), settled, acks, lost, _ends: ends })
+        Ok(Self {
+            connection,
+            channel,
+            flow: Flow::Paused,
+            getting: None,
+            fetched: Vec::new(),
+            settled,
+            acks,
+            lost,
+            _ends: ends,
+        })
     }
 
-    async fn build(
-        connection: &Connection,
-        settings: &Settings,
-    ) -> Result<(Channel, Consumer, Channel), Failure> {
+    /// The channel to consume on, and the one that declared the topology.
+    async fn build(connection: &Connection, settings: &Settings) -> Result<(Channel, Channel), Failure> {
         let broken = |error: lapin::Error| Failure::Connection(error.to_string());
         // A refused declaration closes its channel, so the topology has one of its own.
         let topology = connection.create_channel().await.map_err(broken)?;
@@ -263,63 +287,98 @@ impl Session {
         standing.map_err(Failure::Topology)?;
         let channel = connection.create_channel().await.map_err(broken)?;
         channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
-        let consumer = consume(&channel, &settings.queue).await.map_err(broken)?;
-        Ok((channel, consumer, topology))
+        Ok((channel, topology))
     }
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
-        let consumer = match &mut self.consumer {
-            Some(consumer) => consumer,
-            none => {
-                let again = timeout(ANSWER, consume(&self.channel, queue)).await;
-                let again = again.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
-                none.insert(again.map_err(|error| error.to_string())?)
-            }
-        };
-        tokio::select! {
-            () = self.lost.cancelled() => Err("the connection is lost".into()),
-            item = consumer.next() => match item {
+        let lost = self.lost.clone();
+        let receiving = async {
+            match self.running(queue).await?.next().await {
                 Some(Ok(delivery)) => Ok(self.wrap(delivery)),
                 Some(Err(error)) => Err(error.to_string()),
                 None => Err("the broker cancelled the consumer".into()),
             }
-        }
-    }
-
-    async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
-        let Some(mut consumer) = self.consumer.take() else {
-            return Ok(Vec::new());
         };
-        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
-        let mut fetched = Vec::new();
-        while let Some(delivery) = consumer.next().await {
-            fetched.push(self.wrap(delivery?));
+        tokio::select! {
+            () = lost.cancelled() => Err("the connection is lost".into()),
+            received = receiving => received,
         }
-        Ok(fetched)
     }
 
+    /// The consumer, started where it is not running. Safe to drop and call again.
+    async fn running(&mut self, queue: &str) -> Result<&mut Consumer, String> {
+        if matches!(self.flow, Flow::Paused) {
+            self.flow = Flow::Starting(consume(self.channel.clone(), queue.into()).boxed());
+        }
+        if let Flow::Starting(starting) = &mut self.flow {
+            let started = timeout(ANSWER, starting).await;
+            let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
+            self.flow = Flow::Running(started.map_err(|error| error.to_string())?);
+        }
+        match &mut self.flow {
+            Flow::Running(consumer) => Ok(consumer),
+            Flow::Paused | Flow::Starting(_) | Flow::Stopping(_) => Err("the consumer was stopped".into()),
+        }
+    }
+
+    /// Stops the consumer; what it had fetched. Safe to drop and call again.
+    async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
+        if let Some(getting) = &mut self.getting {
+            let got = getting.await?;
+            self.getting = None;
+            self.fetched.extend(got.map(|message| self.wrap(message.delivery)));
+        }
+        if let Flow::Starting(starting) = &mut self.flow {
+            self.flow = Flow::Running(starting.await?);
+        }
+        self.flow = match std::mem::replace(&mut self.flow, Flow::Paused) {
+            Flow::Running(consumer) => Flow::Stopping(consumer),
+            other => other,
+        };
+        if let Flow::Stopping(consumer) = &mut self.flow {
+            self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+            while let Some(delivery) = consumer.next().await {
+                let delivery = wrap(delivery?, &self.settled, &self.lost);
+                self.fetched.push(delivery);
+            }
+            self.flow = Flow::Paused;
+        }
+        Ok(std::mem::take(&mut self.fetched))
+    }
+
+    /// One message. Safe to drop and call again: what was asked for comes with the next call of this or of `pause`.
     async fn get(&mut self, queue: &str) -> lapin::Result<Option<Delivery>> {
-        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?;
+        let (channel, queue) = (self.channel.clone(), queue.into());
+        let asking = async move { channel.basic_get(queue, BasicGetOptions { no_ack: false }).await };
+        let got = self.getting.get_or_insert_with(|| asking.boxed()).await?;
+        self.getting = None;
         Ok(got.map(|message| self.wrap(message.delivery)))
     }
 
     fn wrap(&self, delivery: lapin::message::Delivery) -> Delivery {
-        let handle =
-            Handle { tag: delivery.delivery_tag, settled: self.settled.clone(), lost: self.lost.clone() };
-        let message = Message {
-            body: delivery.data.into(),
-            properties: delivery.properties,
-            exchange: delivery.exchange,
-            routing_key: delivery.routing_key,
-            redelivered: delivery.redelivered,
-        };
-        Delivery::new(message, Box::new(handle))
+        wrap(delivery, &self.settled, &self.lost)
     }
 }
 
-async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
+fn wrap(
+    delivery: lapin::message::Delivery,
+    settled: &mpsc::UnboundedSender<Settled>,
+    lost: &CancellationToken,
+) -> Delivery {
+    let handle = Handle { tag: delivery.delivery_tag, settled: settled.clone(), lost: lost.clone() };
+    let message = Message {
+        body: delivery.data.into(),
+        properties: delivery.properties,
+        exchange: delivery.exchange,
+        routing_key: delivery.routing_key,
+        redelivered: delivery.redelivered,
+    };
+    Delivery::new(message, Box::new(handle))
+}
+
+async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer> {
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    channel.basic_consume(queue.into(), ShortString::default(), options, arguments).await
+    channel.basic_consume(queue, ShortString::default(), options, arguments).await
 }
 
 /// Writes acknowledgements in batches until every handle is gone or the channel fails.

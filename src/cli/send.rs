@@ -57,13 +57,12 @@ pub(super) struct Args {
     /// The `source` of the events.
     #[arg(long, value_name = "URI", default_value = "/imin-customer-worker/send")]
     source: String,
-    /// Where in the data the event's id stands, so that sending again makes nobody twice; otherwise
-    /// every event gets a new one. Not an e-mail address or a name: the id travels in headers and on
-    /// to other services.
+    /// What makes an object the same one when it is sent again: the event's id is the SHA-256 of the
+    /// value there, so that sending again makes nobody twice; otherwise every event gets a new id.
     #[arg(long, value_name = "POINTER", value_parser = Pointer::parse)]
     id_from: Option<Pointer>,
     /// Where in the data your own key for the customer stands: it comes back as `subject`. Not an
-    /// e-mail address or a name either.
+    /// e-mail address or a name: it travels on to other services.
     #[arg(long, value_name = "POINTER", value_parser = Pointer::parse)]
     subject_from: Option<Pointer>,
 }

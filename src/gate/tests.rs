@@ -9,7 +9,11 @@ fn good() -> Answer {
 }
 
 fn gate() -> Arc<Gate> {
-    Gate::new(Settings {
+    Gate::new(settings())
+}
+
+fn settings() -> Settings {
+    Settings {
         breaker: BreakerSettings {
             failure_rate: 0.5,
             window: Duration::from_secs(10),
@@ -23,7 +27,7 @@ fn gate() -> Arc<Gate> {
         rate_limit: None,
         retry_budget: 0.2,
         retry_after_max: Duration::from_secs(60),
-    })
+    }
 }
 
 async fn enter(gate: &Arc<Gate>) -> Place {
@@ -67,7 +71,7 @@ async fn open_one_waits_to_probe_and_the_others_give_back() {
     assert_eq!(*gate.flow().borrow(), Flow::Paused { wants_probe: false });
     assert!(gate.enter(false).await.is_err(), "a second one gives its message back");
     let probe = probe.await.expect("ends").expect("may probe");
-    assert!(probe.probe);
+    assert!(probe.probe());
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     probe.report(&good());
     assert_eq!(*gate.flow().borrow(), Flow::Open);
@@ -123,10 +127,96 @@ async fn without_a_publisher_everyone_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_brown_out_is_not_multiplied_by_retries() {
     let gate = gate();
-    let start = Instant::now();
-    for _ in 0..60 {
-        gate.enter(true).await.expect("not paused").report(&good());
+    // Not enough for the breaker.
+    let answer = |n| if n % 3 == 2 { BAD } else { good() };
+    for n in 0..60 {
+        enter(&gate).await.report(&answer(n));
     }
-    // Ten tokens at the start and ten a second.
-    assert!(start.elapsed() >= Duration::from_millis(4900), "{:?}", start.elapsed());
+    let mut granted = 0;
+    while let Ok(place) = gate.enter(true).await {
+        place.report(&answer(granted));
+        granted += 1;
+    }
+    // Ten from the reserve and a fifth of sixty.
+    assert!((20..=22).contains(&granted), "{granted}");
+    assert!(gate.enter(true).await.is_err_and(|refused| refused == Refused::Budget));
+    let _first = enter(&gate).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mended_key_lets_whoever_waits_to_probe_go_at_once() {
+    let gate = gate();
+    enter(&gate).await.report(&Answer::Misconfigured { status: 401 });
+    let start = Instant::now();
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(true).await }
+    });
+    tokio::task::yield_now().await;
+    gate.probe_now();
+    assert!(waiting.await.expect("ends").expect("may probe").probe());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_for_long_it_holds_one_message_and_no_more() {
+    let gate = gate();
+    open_the_breaker(&gate).await;
+    let wait = Some(Duration::from_secs(60));
+    let held = Answer::NotDone { cause: NotDone::Status(503), retry_after: wait };
+    let probe = gate.enter(false).await.expect("may probe");
+    probe.report(&held);
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(false).await.is_ok() }
+    });
+    tokio::task::yield_now().await;
+    assert!(gate.enter(false).await.is_err(), "imin's Retry-After is no reason to hold a second one");
+    assert!(waiting.await.expect("ends"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_grows_is_used_by_those_who_wait_already() {
+    let gate = gate();
+    open_the_breaker(&gate).await;
+    enter(&gate).await.report(&good());
+    let waiting: Vec<_> = (0..7)
+        .map(|_| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                let place = enter(&gate).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                place.report(&good());
+            })
+        })
+        .collect();
+    let start = Instant::now();
+    for task in waiting {
+        task.await.expect("ends");
+    }
+    // One, two, four at a time.
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pace_is_kept_even_when_whoever_watches_the_clock_is_called_away() {
+    let gate = Gate::new(Settings { rate_limit: Some(10.0), ..settings() });
+    enter(&gate).await.report(&good());
+    let start = Instant::now();
+    let call = |gate: &Arc<Gate>| {
+        let gate = Arc::clone(gate);
+        tokio::spawn(async move { enter(&gate).await.report(&good()) })
+    };
+    let first = call(&gate);
+    tokio::task::yield_now().await;
+    let others: Vec<_> = (0..6).map(|_| call(&gate)).collect();
+    tokio::task::yield_now().await;
+    first.abort();
+    for task in others {
+        task.await.expect("ends");
+    }
+    // Timers have a precision of a millisecond.
+    let late = start.elapsed().saturating_sub(Duration::from_millis(600));
+    assert!(late < Duration::from_millis(10), "{late:?}");
+    assert!(start.elapsed() >= Duration::from_millis(600));
 }

@@ -60,7 +60,7 @@ enum Class {
 fn class(status: u16) -> Class {
     match status {
         200..=299 => Class::Made,
-        300..=399 | 401 | 403 | 404 | 405 => Class::Misconfigured,
+        300..=399 | 401 | 403 | 404 | 405 | 407 => Class::Misconfigured,
         408 | 425 | 429 | 503 => Class::NotDone,
         400..=499 => Class::Rejected,
         // 5xx, and what is no final status at all.
@@ -222,7 +222,7 @@ mod tests {
             let answer = hear(status, &body);
             let expected = match status {
                 200..=299 => matches!(answer, Answer::Created(_) | Answer::Unusable { .. }),
-                300..=399 | 401 | 403 | 404 | 405 => answer == Answer::Misconfigured { status },
+                300..=399 | 401 | 403 | 404 | 405 | 407 => answer == Answer::Misconfigured { status },
                 408 | 425 | 429 | 503 => matches!(answer, Answer::NotDone { .. }),
                 400..=499 => matches!(answer, Answer::Rejected { .. }),
                 _ => answer == Answer::Ambiguous { cause: Ambiguity::Status(status) },

@@ -142,6 +142,8 @@ pub(super) enum Failure {
     Damaged(#[from] crate::ledger::row::Damaged),
     #[error("nothing came back within {0:?}")]
     Slow(Duration),
+    #[error("no connection could be had in time")]
+    NoConnection,
     #[error("the schema has version {found}, this worker knows {known}")]
     Newer { found: i64, known: i64 },
     #[error("the pool is closed")]
@@ -156,7 +158,7 @@ impl From<PoolError> for Failure {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 Self::Server(error)
             }
-            PoolError::Timeout(_) => Self::Slow(Duration::ZERO),
+            PoolError::Timeout(_) => Self::NoConnection,
             _ => Self::Closed,
         }
     }
@@ -190,7 +192,8 @@ const WRONG_LOGIN: &str = "authentication error";
 /// Whether TLS failed for what the two sides are, not for the network between them.
 fn certificate(error: &tokio_postgres::Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+    io.and_then(std::io::Error::get_ref)
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// An error in full; a server's own is its message and code, without the row that it may name.
