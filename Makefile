@@ -5,7 +5,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-scripts := .ci/run $(wildcard deploy/*/*.sh)
+scripts := .ci/run $(wildcard deploy/*/*.sh) benches/peers/prepare.sh
+bench := $${CARGO_TARGET_DIR:-target}/release/examples/bench
 cargo_deny := $(shell command -v cargo-deny || echo .cache/tools/bin/cargo-deny)
 
 .PHONY: help
@@ -25,6 +26,21 @@ test: ## Runs every test, on real brokers that it starts and ends itself.
 outage-run: ## Runs 20,000 events through bad hours: imin fails in every way while the broker is killed twice.
 	@deploy/scripts/ensure.sh test
 	cargo test --locked --release --test it outages::long::bad_hours -- --ignored --exact --nocapture
+
+.PHONY: bench
+bench: bench-build ## Measures it against peers and against the broker's limit: about an hour (BENCH='--rounds 1 …').
+	benches/peers/prepare.sh
+	$(bench) main $(BENCH)
+
+.PHONY: bench-growth
+bench-growth: bench-build ## Measures it with millions of rows and messages, several workers, and for long.
+	$(bench) growth $(BENCH)
+
+.PHONY: bench-build
+bench-build:
+	@deploy/scripts/ensure.sh bench
+	cargo build --locked --release
+	cargo build --locked --release --example bench
 
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.

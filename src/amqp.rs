@@ -7,11 +7,14 @@
 pub mod acks;
 pub mod confirms;
 pub mod connection;
+pub mod dead_letters;
+pub mod inspect;
 pub mod publisher;
 pub mod source;
 pub mod topology;
 pub mod unrouted;
 
 pub use connection::{Endpoint, EndpointError};
+pub use dead_letters::AmqpShelves;
 pub use publisher::AmqpPublisher;
 pub use source::AmqpSource;

@@ -9,11 +9,13 @@ mod watchers;
 use crate::{
     admin,
     amqp::{
-        self, AmqpPublisher, AmqpSource, Endpoint, publisher::Link, source, topology::Topology, unrouted,
+        self, AmqpPublisher, AmqpShelves, AmqpSource, Endpoint, publisher::Link, source, topology::Topology,
+        unrouted,
     },
     breaker,
     broker::{Names, Publisher},
     config::{self, Config, TopologyMode},
+    dead_letters::shelf::Shelves,
     gate::{self, Gate},
     health::{Cause, Readiness},
     imin::http::{self, Imin},
@@ -159,6 +161,12 @@ pub async fn publisher(config: &Config) -> anyhow::Result<Box<dyn Publisher>> {
     }
 }
 
+/// The dead letters, to be looked through; `anyway` also where looking may use up a delivery limit.
+pub fn dead_letters(config: &Config, anyway: bool) -> anyhow::Result<Box<dyn Shelves>> {
+    let (endpoint, names) = (endpoint(&config.broker)?, names(&config.broker.names));
+    Ok(Box::new(AmqpShelves::new(endpoint, names, topology(&config.broker), anyway)))
+}
+
 async fn connect(broker: &config::Broker, purpose: &str) -> anyhow::Result<lapin::Connection> {
     let connecting = endpoint(broker)?.connect(purpose).await;
     connecting.map_err(|reason| anyhow::anyhow!("no connection to the broker (check AMQP_URL): {reason}"))
@@ -211,7 +219,8 @@ fn source_settings(config: &Config) -> source::Settings {
     }
 }
 
-fn imin_settings(config: &Config) -> http::Settings {
+/// How imin is reached.
+pub fn imin_settings(config: &Config) -> http::Settings {
     http::Settings {
         base_url: config.imin.base_url.clone(),
         timeout: config.imin.timeout,

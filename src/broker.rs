@@ -137,10 +137,10 @@ impl Names {
     pub const DELAYS: [(Duration, &'static str); 6] = [
         (Duration::from_secs(5), "5s"),
         (Duration::from_secs(15), "15s"),
-        (Duration::from_secs(60), "1m"),
-        (Duration::from_secs(300), "5m"),
-        (Duration::from_secs(900), "15m"),
-        (Duration::from_secs(3600), "1h"),
+        (Duration::from_mins(1), "1m"),
+        (Duration::from_mins(5), "5m"),
+        (Duration::from_mins(15), "15m"),
+        (Duration::from_hours(1), "1h"),
     ];
 
     /// The delays alone.

@@ -177,9 +177,9 @@ impl Gate {
     }
 
     /// Holds the worker up for a reason of its own.
-    pub fn suspend(&self, pause: Pause, detail: String) {
-        if self.change(|inner| inner.suspended.insert(pause, detail.clone())).is_none() {
-            warn!(cause = pause.as_str(), %detail, "paused");
+    pub fn suspend(&self, pause: Pause, detail: &str) {
+        if self.change(|inner| inner.suspended.insert(pause, detail.to_owned())).is_none() {
+            warn!(cause = pause.as_str(), detail, "paused");
         }
     }
 

@@ -51,6 +51,11 @@ impl<'a> Object<'a> {
         self.0.iter().find(|(key, _)| key.0 == name).map(|(_, value)| value)
     }
 
+    /// The properties in their order, repeated ones included.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Node<'a>)> {
+        self.0.iter().map(|(key, value)| (&*key.0, value))
+    }
+
     /// The names that stand more than once, each as often as it is repeated.
     fn repeated(&self) -> Vec<&str> {
         let names = self.0.iter().map(|(key, _)| &*key.0);

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 mod claims;
+pub mod inspect;
 pub mod memory;
 pub mod open;
 pub mod postgres;
@@ -47,6 +48,16 @@ pub enum Begun {
     Unusable,
     /// Someone else is calling for this event right now.
     Held,
+}
+
+impl Begun {
+    /// The account on record.
+    fn recorded(self) -> Option<Recorded> {
+        match self {
+            Self::Created(recorded) => Some(recorded),
+            Self::Go { .. } | Self::Unknown | Self::Unusable | Self::Held => None,
+        }
+    }
 }
 
 /// An account on record.
@@ -89,8 +100,9 @@ pub trait Ledger: Send + Sync {
     /// One atomic step: of two intents for one key, at the same time, one gets `Held`.
     fn begin(&self, intent: Intent) -> BoxFuture<'_, Result<Begun, LedgerError>>;
     /// Records how the attempt ended, durably. `Created` also stands without an attempt (an
-    /// operator's word) and replaces any row but a `Created` one.
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>>;
+    /// operator's word) and replaces any row but a `Created` one. The account on record then, if
+    /// there is one: another worker's, where that one had taken this worker for dead.
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>>;
     /// Notes, lazily, that the created event was confirmed: lost, it costs a repeated event only.
     fn published(&self, key: EventKey);
     /// Whether the ledger could be written just now.

@@ -1,11 +1,11 @@
 //! The map of the modules, and the rule of their dependencies.
 //!
 //! ```text
-//! pure      json problem event customer outcome retry message clock
+//! pure      json problem event customer outcome retry breaker limit pace message clock failpoint
 //! ports     imin ledger broker            (traits and their own types)
-//! rooms     gate pipeline worker dead_letters health metrics shutdown telemetry admin
+//! rooms     letters contracts dead_letters gate pipeline worker health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
-//! edge      config app cli                (`app` alone names concrete adapters)
+//! edge      config app doctor cli         (`app` and `doctor` alone name concrete adapters)
 //! aside     sandbox                       (plays imin; nothing of the product knows it)
 //! ```
 //!
@@ -20,7 +20,10 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contracts;
 pub mod customer;
+pub mod dead_letters;
+pub mod doctor;
 pub mod event;
 pub mod failpoint;
 pub mod gate;

@@ -29,7 +29,7 @@ const FEW: usize = 2;
 #[derive(Debug)]
 pub struct Limit {
     most: f64,
-    limit: f64,
+    now: f64,
     adapts: bool,
     /// The latency without load, in seconds.
     unloaded: Option<f64>,
@@ -64,7 +64,7 @@ impl Limit {
         let most = f64::from(u32::try_from(most.max(1)).unwrap_or(u32::MAX));
         Self {
             most,
-            limit: most,
+            now: most,
             adapts,
             unloaded: None,
             measuring: None,
@@ -77,7 +77,7 @@ impl Limit {
     /// The limit now.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and a u32")]
     pub fn get(&self) -> usize {
-        self.measuring.unwrap_or(self.limit).max(1.0) as usize
+        self.measuring.unwrap_or(self.now).max(1.0) as usize
     }
 
     /// A call was answered after `latency` while `under_way` calls were out, this one included.
@@ -101,7 +101,7 @@ impl Limit {
         self.round.calls += 1;
         self.round.busiest = self.round.busiest.max(under_way);
         match latency {
-            Some(latency) => self.round.quickest = lower(self.round.quickest, latency),
+            Some(latency) => self.round.quickest = Some(lower(self.round.quickest, latency)),
             None => self.round.failed += 1,
         }
         if self.round.calls >= self.get().max(ROUND) {
@@ -117,7 +117,7 @@ impl Limit {
     fn learn(&mut self, round: &Round) {
         self.period.calls += round.calls as f64;
         if round.failed > 0 {
-            self.set(self.limit * (1.0 - round.failed as f64 / round.calls as f64 / 2.0));
+            self.set(self.now * (1.0 - round.failed as f64 / round.calls as f64 / 2.0));
         }
         let Some(quickest) = round.quickest else { return };
         if self.measuring.take().is_some() {
@@ -125,17 +125,17 @@ impl Limit {
             self.period = Period::default();
             return;
         }
-        let unloaded = self.unloaded.map_or(quickest, |unloaded| unloaded.min(quickest));
+        let unloaded = lower(self.unloaded, quickest);
         let slowed = quickest > unloaded * TOLERANCE && quickest - unloaded > NOISE;
         self.unloaded = Some(if slowed && self.get() <= FEW { quickest } else { unloaded });
         self.period.slowed |= slowed;
-        self.period.quickest = lower(self.period.quickest, quickest);
+        self.period.quickest = Some(lower(self.period.quickest, quickest));
         // A limit that is not used says nothing about a higher one.
         if round.failed == 0 && round.busiest * 2 >= self.get() {
             let gradient = if slowed { (unloaded * TOLERANCE / quickest).max(0.5) } else { 1.0 };
-            self.set(self.limit * gradient + self.limit.sqrt());
+            self.set(self.now * gradient + self.now.sqrt());
         }
-        if self.period.calls >= MEASURE_CALLS.max(MEASURE_ROUNDS * self.limit) {
+        if self.period.calls >= MEASURE_CALLS.max(MEASURE_ROUNDS * self.now) {
             self.measure();
         }
     }
@@ -144,19 +144,19 @@ impl Limit {
     fn measure(&mut self) {
         let period = std::mem::take(&mut self.period);
         if period.slowed {
-            self.measuring = Some(self.limit / 4.0);
+            self.measuring = Some(self.now / 4.0);
         } else {
             self.unloaded = period.quickest;
         }
     }
 
     fn set(&mut self, limit: f64) {
-        self.limit = limit.clamp(1.0, self.most);
+        self.now = limit.clamp(1.0, self.most);
     }
 }
 
-fn lower(one: Option<f64>, other: f64) -> Option<f64> {
-    Some(one.map_or(other, |one| one.min(other)))
+fn lower(one: Option<f64>, other: f64) -> f64 {
+    one.map_or(other, |one| one.min(other))
 }
 
 #[cfg(test)]
@@ -248,6 +248,14 @@ mod tests {
         assert_eq!(limit.get(), 1);
         Imin::with(1000).answers(&mut limit, 5000, |_| 50_000);
         assert_eq!(limit.get(), 256);
+    }
+
+    #[test]
+    fn the_smallest_limit_is_one() {
+        let mut limit = Limit::new(0, true);
+        assert_eq!(limit.get(), 1);
+        (0..100).for_each(|_| limit.overloaded(1));
+        assert_eq!(limit.get(), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 pub use lapin::BasicProperties as Properties;
-pub use lapin::types::{AMQPValue as Value, FieldTable as Headers, ShortString};
+pub use lapin::types::{AMQPValue as Value, DecimalValue, FieldTable as Headers, ShortString};
 
 /// A message as it was delivered.
 #[derive(Debug, Clone)]

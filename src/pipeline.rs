@@ -23,8 +23,13 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
 use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
+
+mod replays;
 
 /// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
 const REPEAT_FIRST: Duration = Duration::from_millis(100);
@@ -89,6 +94,7 @@ struct Journey<'a> {
 }
 
 /// One step of a journey.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 enum Step {
     /// It is over.
     End(Verdict),
@@ -130,6 +136,7 @@ impl Pipeline {
         let travel = Travel::read(&delivery.message);
         let publication = letters::put_back(&self.settings.names, &delivery.message, &travel, None);
         if !delivery.lost() && self.confirm(&delivery, publication).await {
+            kill_point("released");
             self.count(Disposition::Release);
             delivery.ack();
         }
@@ -172,25 +179,29 @@ impl Pipeline {
             debug!("the broker has the message back already");
             return;
         }
-        if let Some(publication) = publication
-            && !self.confirm(&delivery, publication).await
-        {
-            debug!("the broker has the message back already");
-            return;
+        if let Some(publication) = publication {
+            if !self.confirm(&delivery, publication).await {
+                debug!("the broker has the message back already");
+                return;
+            }
+            kill_point(confirmed(disposition));
         }
-        kill_point("published");
         if records {
             self.ledger.published(key);
             self.metrics.events_published.inc();
         }
         self.count(disposition);
-        self.tell(disposition);
+        Self::tell(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
             self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
             self.observe_age(&delivery.message);
         }
+        let word = self.count_replay(&delivery.message, key, disposition);
         delivery.ack();
         kill_point("acked");
+        if let Some(word) = word {
+            self.tell_watcher(word).await;
+        }
     }
 
     /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
@@ -228,7 +239,7 @@ impl Pipeline {
         }
     }
 
-    fn tell(&self, disposition: Disposition) {
+    fn tell(disposition: Disposition) {
         if let Some(outcome) = disposition.label() {
             Span::current().record("outcome", outcome);
         }
@@ -303,14 +314,7 @@ impl Journey<'_> {
         let intent = self.intent();
         let attempt = intent.attempt;
         Span::current().record("attempt", attempt);
-        let begun = match self.pipeline.ledger.begin(intent).await {
-            Ok(begun) => begun,
-            Err(error) => {
-                drop(place);
-                gate.suspend(Pause::Ledger, error.to_string());
-                return Step::End(self.release());
-            }
-        };
+        let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
             Begun::Go { possible_duplicate } => self.call(place, attempt, possible_duplicate).await,
@@ -330,6 +334,22 @@ impl Journey<'_> {
         }
     }
 
+    /// Puts the attempt on record. A ledger that cannot answer is waited for here: the record may have
+    /// been made and only the answer be lost, and then every other worker would find the event held by
+    /// this one. `None`: the message is to be given back meanwhile, and nobody has called.
+    async fn begin(&self, intent: Intent) -> Option<Begun> {
+        let mut wait = REPEAT_FIRST;
+        loop {
+            let error = match self.pipeline.ledger.begin(intent.clone()).await {
+                Ok(begun) => return Some(begun),
+                Err(error) => error,
+            };
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
+            self.interrupted(sleep(wait)).await?;
+            wait = (wait * 2).min(REPEAT_MOST);
+        }
+    }
+
     fn intent(&self) -> Intent {
         Intent {
             key: self.event.key,
@@ -346,17 +366,19 @@ impl Journey<'_> {
         let now = clock::now();
         let first = *self.travel.first_attempt_at.get_or_insert(now);
         let probe = place.probe();
+        let open = Open::new(&self.pipeline.ledger, self.event.key);
         let answer = self.ask(place).await;
         kill_point("called");
-        self.record(&answer).await;
+        let standing = self.record(&answer).await;
+        open.end();
         kill_point("recorded");
         let elapsed = Duration::try_from(clock::now().duration_since(first)).unwrap_or_default();
         let spent = Spent { attempts: attempt, elapsed, probe };
         let disposition = decide(&Outcome::Called(answer.clone()), spent, &self.pipeline.settings.policy);
         match (disposition, answer) {
             (Disposition::Complete(_), Answer::Created(account)) => {
-                let recorded = Recorded { account, published: false, possible_duplicate };
-                Step::End(self.publish(disposition, &recorded))
+                let made = Recorded { account, published: false, possible_duplicate };
+                Step::End(self.complete(disposition, &standing.unwrap_or(made)))
             }
             // It waits at the gate to be the next probe: its own schedule is for its own failures.
             (Disposition::Retry { .. }, _) if probe => self.retry(disposition, Duration::ZERO),
@@ -368,7 +390,11 @@ impl Journey<'_> {
             }
             (_, answer) => {
                 self.travel.attempts = attempt;
-                let (status, detail) = answer.detail();
+                let (status, mut detail) = answer.detail();
+                if possible_duplicate && let Some(detail) = detail.as_object_mut() {
+                    // This call made nothing, or nobody knows; an earlier one may have made the account.
+                    detail.insert("possibleduplicate".into(), true.into());
+                }
                 Step::End(self.bury(disposition, status, detail))
             }
         }
@@ -381,6 +407,7 @@ impl Journey<'_> {
         let started = Instant::now();
         let metrics = &self.pipeline.metrics;
         let answer = tokio::select! {
+            biased;
             answer = self.pipeline.accounts.create(request) => answer,
             () = self.pipeline.shutdown.abort.cancelled() => {
                 return Answer::Ambiguous { cause: Ambiguity::OpenAttempt };
@@ -394,15 +421,20 @@ impl Journey<'_> {
         answer
     }
 
-    /// Records what came of the call. What cannot be recorded cannot be built on, so this goes on until
-    /// it is; a worker that dies first leaves an open attempt, which says what is true: nobody knows.
-    async fn record(&self, answer: &Answer) {
+    /// Records what came of the call; the account that is on record then. What cannot be recorded cannot
+    /// be built on, so this goes on until it is. A worker that dies first leaves an open attempt, which
+    /// says what is true: nobody knows. One that aborts still tries to publish what it alone knows.
+    async fn record(&self, answer: &Answer) -> Option<Recorded> {
         let how = finish(answer);
         let mut wait = REPEAT_FIRST;
-        while let Err(error) = self.pipeline.ledger.finish(self.event.key, how.clone()).await {
-            self.pipeline.gate.suspend(Pause::Ledger, error.to_string());
+        loop {
+            let error = match self.pipeline.ledger.finish(self.event.key, how.clone()).await {
+                Ok(standing) => return standing,
+                Err(error) => error,
+            };
+            self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
             tokio::select! {
-                () = self.pipeline.shutdown.abort.cancelled() => return,
+                () = self.pipeline.shutdown.abort.cancelled() => return None,
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
             }
         }
@@ -410,11 +442,7 @@ impl Journey<'_> {
 
     /// Goes on where a row of the ledger says that an earlier delivery stopped.
     fn resume(&self, recorded: &Recorded) -> Verdict {
-        let disposition = self.judge(&Outcome::Duplicate);
-        if recorded.published {
-            return Verdict { disposition, publication: None, records: false };
-        }
-        self.publish(disposition, recorded)
+        self.complete(self.judge(&Outcome::Duplicate), recorded)
     }
 
     /// An operator found the account at imin and says so.
@@ -423,11 +451,20 @@ impl Journey<'_> {
             return None;
         };
         let account = Account { identifier: identifier.clone(), id: None };
-        self.record(&Answer::Created(account.clone())).await;
-        Some(self.resume(&Recorded { account, published: false, possible_duplicate: false }))
+        let found = match self.record(&Answer::Created(account.clone())).await {
+            // Another account came on record meanwhile: one event never announces two.
+            Some(other) if other.account.identifier != *identifier => other,
+            Some(found) => Recorded { possible_duplicate: false, ..found },
+            None => Recorded { account, published: false, possible_duplicate: false },
+        };
+        Some(self.resume(&found))
     }
 
-    fn publish(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
+    /// Publishes the account's event, unless that was confirmed before.
+    fn complete(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
+        if recorded.published {
+            return Verdict { disposition, publication: None, records: false };
+        }
         let Settings { names, instance, .. } = &self.pipeline.settings;
         let publication = letters::created(names, instance, self.event, self.message, recorded, clock::now());
         Verdict { disposition, publication: Some(publication), records: true }
@@ -495,6 +532,46 @@ impl Journey<'_> {
     }
 }
 
+/// An attempt that is on record and not ended. Dropped, by a panic, it ends as one of which nobody
+/// knows: the event would be held by this worker for as long as that lives otherwise.
+struct Open<'a> {
+    ledger: &'a Arc<dyn Ledger>,
+    key: Option<EventKey>,
+}
+
+impl<'a> Open<'a> {
+    fn new(ledger: &'a Arc<dyn Ledger>, key: EventKey) -> Self {
+        Self { ledger, key: Some(key) }
+    }
+
+    /// It has ended.
+    fn end(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let (Some(key), Ok(runtime)) = (self.key, Handle::try_current()) else { return };
+        let ledger = Arc::clone(self.ledger);
+        runtime.spawn(async move {
+            if let Err(error) = ledger.finish(key, Finish::Unknown).await {
+                warn!(%error, "an attempt without an end stays open");
+            }
+        });
+    }
+}
+
+/// The fail point after the confirm.
+const fn confirmed(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Complete(_) => "published",
+        Disposition::DeadLetter(_) => "dead-lettered",
+        Disposition::Retry { .. } => "delayed",
+        Disposition::Release => "released",
+    }
+}
+
 /// What the ledger is told of an answer.
 fn finish(answer: &Answer) -> Finish {
     match answer {
@@ -506,3 +583,6 @@ fn finish(answer: &Answer) -> Finish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

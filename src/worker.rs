@@ -165,3 +165,6 @@ impl Drop for Flight {
         self.0.metrics.in_flight.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds what a task of this repository needs, and installs with apt-get what is missing.
 #
-#   deploy/scripts/ensure.sh build|demo|test|lint
+#   deploy/scripts/ensure.sh build|demo|test|lint|bench
 #
 # Takes Rust, git, bash and make as given. Installs only what is missing, as root or through sudo;
 # where neither can be had, says what to install and exits 1. Debian starts and enables a service as
@@ -45,8 +45,20 @@ missing_for() {
             missing_for build
             command -v shellcheck >/dev/null || echo shellcheck
             ;;
+        bench)
+            missing_for demo
+            has_any /usr/lib/postgresql/*/bin/initdb || echo postgresql
+            # The peers' languages, and those of their libraries that Debian has.
+            command -v npm >/dev/null || echo nodejs npm
+            python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+            command -v go >/dev/null || echo golang-go
+            has_any /usr/share/gocode/src/github.com/rabbitmq/amqp091-go || echo golang-github-rabbitmq-amqp091-go-dev
+            command -v javac >/dev/null || echo default-jdk-headless
+            has_any /usr/share/java/amqp-client.jar || echo librabbitmq-client-java
+            has_any /usr/share/java/jackson-databind.jar || echo libjackson2-databind-java
+            ;;
         *)
-            say "unknown task: $1 (build, demo, test and lint are known)"
+            say "unknown task: $1 (build, demo, test, lint and bench are known)"
             exit 64
             ;;
     esac

@@ -75,10 +75,10 @@ impl Publisher for AmqpPublisher {
     fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
         let (reply, answer) = oneshot::channel();
         async move {
-            let gone = |_| PublishError::Connection("the publisher has stopped".into());
+            let gone = || PublishError::Connection("the publisher has stopped".into());
             let asked = async {
-                self.commands.send(Command { publication, reply }).await.map_err(|_| gone(()))?;
-                answer.await.map_err(|_| gone(()))?
+                self.commands.send(Command { publication, reply }).await.map_err(|_| gone())?;
+                answer.await.map_err(|_| gone())?
             };
             timeout(self.patience, asked).await.unwrap_or(Err(PublishError::Timeout(self.patience)))
         }

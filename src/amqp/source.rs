@@ -2,7 +2,7 @@
 //!
 //! Anything that ends the flow (an error, a cancel by the server, an ack on a dead channel, a silent
 //! connection found by the watchdog) is a loss, and a loss rebuilds everything: connection, channel,
-//! QoS, topology, consumer. For ever, with growing waits.
+//! quality of service, topology, consumer. For ever, with growing waits.
 
 use super::{
     Endpoint,

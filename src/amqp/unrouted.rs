@@ -12,14 +12,27 @@ use lapin::{
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::{FieldTable, ShortString},
 };
-use tracing::debug;
+use std::convert::Infallible;
+use tracing::{debug, warn};
 
 /// Listens for ever, and calls `count` for every event of `instance` that came to nobody.
 pub async fn listen(endpoint: Endpoint, exchange: String, instance: String, count: impl Fn() + Send + Sync) {
     let mut reconnect = Reconnect::default();
+    let mut told = false;
     loop {
-        if let Err(error) = session(&endpoint, &exchange, &instance, &count, &mut reconnect).await {
-            debug!(%error, "events without a subscriber are not being counted, trying again");
+        let mut began = false;
+        let Err(error) = session(&endpoint, &exchange, &instance, &count, &mut began).await;
+        if began {
+            reconnect.reset();
+        }
+        // Once for each time that it stops, since the tries go on: a user without the right to declare
+        // a queue would fill the log.
+        if began || !std::mem::replace(&mut told, true) {
+            warn!(
+                %error,
+                "events without a subscriber are not counted for now (they are kept); \
+                 where the broker's user may not declare queues, set UNROUTED_TAP=false"
+            );
         }
         reconnect.wait().await;
     }
@@ -30,11 +43,12 @@ async fn session(
     exchange: &str,
     instance: &str,
     count: &(impl Fn() + Send + Sync),
-    reconnect: &mut Reconnect,
-) -> Result<(), String> {
+    began: &mut bool,
+) -> Result<Infallible, String> {
     let connection = endpoint.connect("unrouted").await?;
     let mut consumer = tap(&connection, exchange).await.map_err(|error| error.to_string())?;
-    reconnect.reset();
+    *began = true;
+    debug!("events without a subscriber are counted");
     while let Some(delivery) = consumer.next().await {
         if is_mine(&delivery.map_err(|error| error.to_string())?, instance) {
             count();

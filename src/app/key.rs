@@ -41,7 +41,7 @@ async fn follow(file: PathBuf, mut last: String, sender: watch::Sender<ApiKey>, 
                 gate.probe_now();
             }
             Err(error) => {
-                warn!(%error, "IMIN_API_KEY_FILE has changed, but holds no usable key; keeping the old one")
+                warn!(%error, "IMIN_API_KEY_FILE has changed, but holds no usable key; keeping the old one");
             }
         }
     }

@@ -79,7 +79,7 @@ impl Links {
         if side == Side::Publisher {
             match &link {
                 Link::Up => self.gate.resume(Pause::Broker),
-                Link::Down(reason) => self.gate.suspend(Pause::Broker, reason.clone()),
+                Link::Down(reason) => self.gate.suspend(Pause::Broker, reason),
             }
         }
         *state = match link {

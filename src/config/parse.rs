@@ -4,7 +4,10 @@
 //! shown is the table's to say.
 
 use super::{Ambiguous, Secret, TopologyMode};
-use crate::telemetry::{self, Format};
+use crate::{
+    ledger::open::LedgerUrl,
+    telemetry::{self, Format},
+};
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use url::Url;
 
@@ -198,15 +201,15 @@ pub(super) fn base_url(text: &str) -> Parsed<Url> {
     Ok(url)
 }
 
-/// The ledger's URL; what its parts mean is the ledger's to say.
+/// The ledger's URL; what its parts mean is the ledger's to say, and its words repeat nothing.
 pub(super) fn ledger_url(text: &str) -> Parsed<Secret> {
-    if text.contains("://") {
-        return Ok(Secret::new(text));
+    match text.parse::<LedgerUrl>() {
+        Ok(_) => Ok(Secret::new(text)),
+        Err(error) => fault(
+            error.to_string(),
+            "Write sqlite://FILE.db, sqlite:///ABSOLUTE/FILE.db or postgres://USER:PASSWORD@HOST/DATABASE.",
+        ),
     }
-    fault(
-        "is not a URL",
-        "Write sqlite://FILE.db, sqlite:///ABSOLUTE/FILE.db or postgres://USER:PASSWORD@HOST/DATABASE.",
-    )
 }
 
 fn url(text: &str) -> Parsed<Url> {

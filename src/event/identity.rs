@@ -31,7 +31,7 @@ fn key(source: Option<&str>, id: &str) -> EventKey {
 }
 
 /// A SHA-256 in lower-case hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -3,7 +3,7 @@
 //! Owns its store, which may outlive an instance so that a test can let one die.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     row::{Change, Op, Row, SWEPT_PER_BEGIN, Scene, horizon},
 };
@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 /// The rows, and the instances that live.
 #[derive(Debug, Default)]
-pub struct Store(Mutex<Rows>);
+pub struct Store(Mutex<Inner>);
 
 #[derive(Debug, Default)]
-struct Rows {
+struct Inner {
     rows: BTreeMap<EventKey, Row>,
     living: HashSet<Uuid>,
     swept: Option<EventKey>,
@@ -40,13 +40,13 @@ pub struct MemoryLedger {
 impl MemoryLedger {
     /// A living instance on `store`; settled rows are kept for `retention`.
     pub fn new(store: Arc<Store>, instance: Uuid, retention: Duration) -> Self {
-        store.rows().living.insert(instance);
+        store.inner().living.insert(instance);
         Self { store, claims: Claims::default(), instance, retention }
     }
 
     fn apply(&self, op: &Op) -> Result<Option<Begun>, LedgerError> {
-        let mut store = self.store.rows();
-        let Rows { rows, living, .. } = &mut *store;
+        let mut store = self.store.inner();
+        let Inner { rows, living, .. } = &mut *store;
         if !living.contains(&self.instance) {
             return Err(LedgerError::gone());
         }
@@ -60,7 +60,7 @@ impl MemoryLedger {
             Change::Put(row) => drop(rows.insert(key, row)),
             Change::Delete => drop(rows.remove(&key)),
         }
-        if begun.is_some() {
+        if op.is_begin() {
             store.sweep(horizon(at, self.retention));
         }
         Ok(begun)
@@ -74,6 +74,21 @@ impl MemoryLedger {
         }
         Ok(begun)
     }
+
+    /// A begin whose answer gets lost on the way back: on record, and the caller hears of an error.
+    #[cfg(test)]
+    pub(crate) fn begin_unheard(&self, intent: Intent) -> LedgerError {
+        // The claim goes with the answer.
+        let _claim = self.claims.take(intent.key).map(|_claim| self.apply(&Op::Begin(intent)));
+        LedgerError::unwritten("the answer got lost")
+    }
+
+    /// A finish whose answer gets lost: on record, and the key stays taken until it is done again.
+    #[cfg(test)]
+    pub(crate) fn finish_unheard(&self, key: EventKey, how: Finish) -> LedgerError {
+        let _ = self.apply(&Op::Finish(key, how));
+        LedgerError::unwritten("the answer got lost")
+    }
 }
 
 impl Ledger for MemoryLedger {
@@ -81,11 +96,11 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.begin_now(intent) })
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(async move {
-            self.apply(&Op::Finish(key, how))?;
+            let standing = self.apply(&Op::Finish(key, how))?;
             self.claims.release(key);
-            Ok(())
+            Ok(standing.and_then(Begun::recorded))
         })
     }
 
@@ -95,29 +110,29 @@ impl Ledger for MemoryLedger {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        let living = self.store.rows().living.contains(&self.instance);
+        let living = self.store.inner().living.contains(&self.instance);
         Box::pin(future::ready(if living { Ok(()) } else { Err(LedgerError::gone()) }))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        self.store.rows().living.remove(&self.instance);
+        self.store.inner().living.remove(&self.instance);
         Box::pin(future::ready(Ok(())))
     }
 }
 
 impl Drop for MemoryLedger {
     fn drop(&mut self) {
-        self.store.rows().living.remove(&self.instance);
+        self.store.inner().living.remove(&self.instance);
     }
 }
 
 impl Store {
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Rows {
+impl Inner {
     /// Looks at the next few rows and removes those too old to keep.
     fn sweep(&mut self, before: i64) {
         for _ in 0..SWEPT_PER_BEGIN {

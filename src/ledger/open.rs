@@ -42,8 +42,8 @@ impl Options {
     pub fn new(instance: Uuid) -> Self {
         Self {
             instance,
-            retention: Duration::from_secs(30 * 24 * 60 * 60),
-            lease: Duration::from_secs(60),
+            retention: Duration::from_hours(30 * 24),
+            lease: Duration::from_mins(1),
             timeout: Duration::from_secs(5),
             ca_file: None,
             max_pages: None,

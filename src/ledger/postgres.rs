@@ -5,7 +5,7 @@
 //! tables `schema`'s, their retention `sweep`'s.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     open::{Observer, OpenError, Options, place},
     request::{self, Request},
@@ -14,6 +14,7 @@ use crate::event::EventKey;
 use batcher::Message;
 use connect::Connections;
 use futures_util::future::BoxFuture;
+pub(in crate::ledger) use inspect::inspect;
 use lease::Lease;
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -29,6 +30,7 @@ mod batch;
 mod batcher;
 mod columns;
 mod connect;
+mod inspect;
 mod lease;
 mod schema;
 mod sweep;
@@ -93,7 +95,7 @@ impl Ledger for PostgresLedger {
         Box::pin(request::begin(&self.claims, intent, |request| self.send(Message::Request(request))))
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(request::finish(&self.claims, key, how, |request| self.send(Message::Request(request))))
     }
 

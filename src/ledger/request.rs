@@ -4,7 +4,7 @@
 //! free the key before the request is dealt with. What is committed, and when, is the backend's.
 
 use super::{
-    Begun, Finish, Intent, LedgerError,
+    Begun, Finish, Intent, LedgerError, Recorded,
     claims::{Claim, Claims},
     row::Op,
 };
@@ -21,7 +21,7 @@ pub(super) struct Request {
 #[derive(Debug)]
 enum Reply {
     Begin(Claim, oneshot::Sender<Result<(Begun, Claim), LedgerError>>),
-    Finish(Claims, oneshot::Sender<Result<(), LedgerError>>),
+    Finish(Claims, oneshot::Sender<Result<Option<Recorded>, LedgerError>>),
     Nobody,
 }
 
@@ -36,7 +36,7 @@ impl Request {
         matches!(self.reply, Reply::Nobody)
     }
 
-    /// Answers, once the operation is committed or has failed; a begin's answer is its `begun`.
+    /// Answers, once the operation is committed or has failed, with what it came to.
     pub(super) fn answer(self, result: Result<Option<Begun>, LedgerError>) {
         match self.reply {
             Reply::Begin(claim, reply) => {
@@ -48,7 +48,7 @@ impl Request {
                 if result.is_ok() {
                     claims.release(self.op.key());
                 }
-                let _ = reply.send(result.map(drop));
+                let _ = reply.send(result.map(|standing| standing.and_then(Begun::recorded)));
             }
             Reply::Nobody => {}
         }
@@ -77,7 +77,7 @@ pub(super) async fn finish(
     key: EventKey,
     how: Finish,
     send: impl FnOnce(Request) -> Result<(), LedgerError>,
-) -> Result<(), LedgerError> {
+) -> Result<Option<Recorded>, LedgerError> {
     let (reply, answer) = oneshot::channel();
     send(Request { op: Op::Finish(key, how), reply: Reply::Finish(claims.clone(), reply) })?;
     answer.await.map_err(|_| LedgerError::gone())?
@@ -90,7 +90,7 @@ impl LedgerError {
     }
 
     /// The backend could not write.
-    pub(super) fn unwritten(detail: impl ToString) -> Self {
-        Self { what: "cannot be written", detail: detail.to_string() }
+    pub(super) fn unwritten(detail: impl Into<String>) -> Self {
+        Self { what: "cannot be written", detail: detail.into() }
     }
 }

@@ -8,8 +8,8 @@ use crate::{event::EventKey, outcome::Account};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How many rows the sweep for old ones looks at for each attempt that is begun. Above one, a
-/// sweep comes round before the table has grown by that part, whatever the rate.
+/// How many rows the search for old ones may look at or remove for each attempt that is begun: above
+/// one, it keeps up whatever the rate.
 pub(super) const SWEPT_PER_BEGIN: u32 = 4;
 
 /// What is known of one event.
@@ -64,6 +64,17 @@ pub(super) enum Change {
     Delete,
 }
 
+impl Change {
+    /// The row that it leaves of this one.
+    fn after<'a>(&'a self, row: Option<&'a Row>) -> Option<&'a Row> {
+        match self {
+            Self::Keep => row,
+            Self::Put(row) => Some(row),
+            Self::Delete => None,
+        }
+    }
+}
+
 impl Op {
     pub(super) fn key(&self) -> EventKey {
         match self {
@@ -72,14 +83,21 @@ impl Op {
         }
     }
 
-    /// What the operation makes of the row, and, for a begin, its answer.
+    pub(super) fn is_begin(&self) -> bool {
+        matches!(self, Self::Begin(_))
+    }
+
+    /// What the operation makes of the row, and its answer: a begin's own, a finish's account on record.
     pub(super) fn apply(&self, row: Option<&Row>, scene: &Scene<'_>) -> (Option<Begun>, Change) {
         match self {
             Self::Begin(intent) => {
                 let (begun, change) = begin(row, intent, scene);
                 (Some(begun), change)
             }
-            Self::Finish(_, how) => (None, finish(row, how, scene)),
+            Self::Finish(_, how) => {
+                let change = finish(row, how, scene);
+                (change.after(row).and_then(Row::standing), change)
+            }
             Self::Published(_) => (None, published(row)),
         }
     }
@@ -88,11 +106,7 @@ impl Op {
 fn begin(row: Option<&Row>, intent: &Intent, scene: &Scene<'_>) -> (Begun, Change) {
     let Some(row) = row else { return go(&[], intent, false, scene) };
     match &row.state {
-        State::Created(account, published) => {
-            let (account, published) = (account.clone(), *published);
-            let possible_duplicate = row.possible_duplicate;
-            (Begun::Created(Recorded { account, published, possible_duplicate }), Change::Keep)
-        }
+        State::Created(account, published) => (row.created(account, *published), Change::Keep),
         State::Unusable => (Begun::Unusable, Change::Keep),
         State::Attempting(owner) if *owner != scene.instance && (scene.living)(*owner) => {
             (Begun::Held, Change::Keep)
@@ -178,6 +192,17 @@ fn published(row: Option<&Row>) -> Change {
 }
 
 impl Row {
+    /// The account on record, as an answer.
+    fn standing(&self) -> Option<Begun> {
+        let State::Created(account, published) = &self.state else { return None };
+        Some(self.created(account, *published))
+    }
+
+    fn created(&self, account: &Account, published: bool) -> Begun {
+        let possible_duplicate = self.possible_duplicate;
+        Begun::Created(Recorded { account: account.clone(), published, possible_duplicate })
+    }
+
     fn attempting(&self, instance: Uuid) -> bool {
         self.state == State::Attempting(instance)
     }

@@ -1,17 +1,19 @@
 //! The ledger in one SQLite file, for one worker: nothing to install.
 //!
-//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s.
+//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s,
+//! its new rows `written`'s, its old ones `generations`'.
 
 use super::{
-    Begun, Finish, Intent, Ledger, LedgerError,
+    Begun, Finish, Intent, Ledger, LedgerError, Recorded,
     claims::Claims,
     open::{OpenError, Options},
     request::{self, Request},
 };
 use crate::event::EventKey;
 use futures_util::future::BoxFuture;
+pub(in crate::ledger) use inspect::inspect;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
     thread::{self, JoinHandle},
 };
@@ -19,9 +21,15 @@ use tokio::sync::oneshot;
 use writer::{Message, Writer};
 
 mod file;
+mod filter;
+mod generations;
+mod inspect;
 mod rows;
-mod sweep;
 mod writer;
+mod written;
+
+/// The table that is written.
+const WRITTEN: &str = "ledger";
 
 /// A ledger in a SQLite file that no other worker writes. Dropping it stops its thread.
 #[derive(Debug)]
@@ -38,13 +46,13 @@ impl SqliteLedger {
     pub async fn open(path: PathBuf, options: Options) -> Result<Self, OpenError> {
         let place = path.display().to_string();
         let failed = |detail: String| OpenError::Unusable { place: place.clone(), detail };
-        tokio::task::spawn_blocking(move || Self::start(path, options))
+        tokio::task::spawn_blocking(move || Self::start(&path, options))
             .await
             .map_err(|error| failed(error.to_string()))?
     }
 
-    fn start(path: PathBuf, options: Options) -> Result<Self, OpenError> {
-        let file = file::open(&path, options.max_pages)?;
+    fn start(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let file = file::open(path, options.max_pages)?;
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::new(file, receiver, options);
         let thread =
@@ -74,7 +82,7 @@ impl Ledger for SqliteLedger {
         Box::pin(request::begin(&self.claims, intent, |request| self.send(Message::Request(request))))
     }
 
-    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<(), LedgerError>> {
+    fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
         Box::pin(request::finish(&self.claims, key, how, |request| self.send(Message::Request(request))))
     }
 

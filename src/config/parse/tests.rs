@@ -57,7 +57,11 @@ fn addresses_and_urls() {
         &["amqp://h", "amqps://u:p@h:5671/%2f", "amqp://h/a"],
         &["http://h", "h:5672", "amqp://h/a/b"],
     );
-    takes(ledger_url, &["sqlite://x.db", "postgres://u:p@h/d"], &["x.db"]);
+    takes(
+        ledger_url,
+        &["sqlite://x.db", "sqlite:///x.db", "postgres://u:p@h/d"],
+        &["x.db", "mysql://u:p@h/d", "sqlite:x.db", "sqlite://x.db?mode=ro", "postgres://h/d?sslmode=maybe"],
+    );
     takes(
         base_url,
         &["https://book.imin.co/api/v2", "http://127.0.0.1:9000"],
@@ -73,6 +77,8 @@ fn no_fault_repeats_the_text() {
         amqp_url(text).expect_err("url"),
         key(text).expect_err("key"),
         ledger_url("hunter2").expect_err("ledger"),
+        ledger_url("mysql://u:hunter2@h/d").expect_err("ledger"),
+        ledger_url("postgres://u:hunter2@h/d?sslmode=hunter2").expect_err("ledger"),
         amqp_url("amqp://u:hunter2@h:port/").expect_err("port"),
     ];
     for fault in faults {

@@ -9,12 +9,12 @@ use crate::ledger::{Begun, LedgerError, request::Request};
 use std::{
     mem,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedReceiver, oneshot},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// The most batches under way.
@@ -80,7 +80,10 @@ async fn settle(shared: Arc<Shared>, mut requests: Vec<Request>, _permit: OwnedS
                 requests = answer(&shared, requests, outcomes);
             }
             Err(error) => {
-                return requests.into_iter().for_each(|request| request.answer(Err(error.clone())));
+                for request in requests {
+                    request.answer(Err(error.clone()));
+                }
+                return;
             }
         }
     }
@@ -106,7 +109,9 @@ fn answer(shared: &Shared, requests: Vec<Request>, outcomes: Vec<Outcome>) -> Ve
 
 fn refuse(shared: &Shared, requests: Vec<Request>) {
     let error: LedgerError = shared.connections.unwritten(&Failure::Slow(shared.connections.timeout()));
-    requests.into_iter().for_each(|request| request.answer(Err(error.clone())));
+    for request in requests {
+        request.answer(Err(error.clone()));
+    }
 }
 
 impl Batch {

@@ -190,7 +190,8 @@ const WRONG_LOGIN: &str = "authentication error";
 /// Whether TLS failed for what the two sides are, not for the network between them.
 fn certificate(error: &tokio_postgres::Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+    io.and_then(std::io::Error::get_ref)
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// An error in full; a server's own is its message and code, without the row that it may name.

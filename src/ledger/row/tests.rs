@@ -1,3 +1,5 @@
+//! What a row says of the next intent, in every state, by table and by chance.
+
 use super::*;
 
 const AT: i64 = 1_000;

@@ -2,29 +2,29 @@
 //!
 //! An answer goes out only after the commit, which is the moment at which SQLite has synced it.
 
-use super::{file::LedgerFile, rows, sweep::Sweep};
+use super::{file::LedgerFile, generations::Generations, rows, written::Written};
 use crate::{
     clock,
     ledger::{
         Begun, LedgerError,
         open::{Observer, Options},
         request::Request,
-        row::{Change, SWEPT_PER_BEGIN, Scene, horizon},
+        row::{Change, Scene, horizon},
     },
 };
-use rusqlite::TransactionBehavior;
+use rusqlite::{Connection, TransactionBehavior};
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 /// The most requests in one transaction.
 const BATCH: usize = 1024;
 /// How long a note that nobody waits for may wait for company.
 const LAZY: Duration = Duration::from_millis(50);
-/// After how long without work the sweep for old rows goes on by itself.
+/// After how long without work old rows are looked for all the same.
 const IDLE: Duration = Duration::from_secs(1);
 
 type Reply = oneshot::Sender<Result<(), LedgerError>>;
@@ -44,7 +44,6 @@ pub(super) struct Writer {
     instance: Uuid,
     retention: Duration,
     on_commit: Observer,
-    sweep: Sweep,
 }
 
 /// What is committed together.
@@ -60,7 +59,7 @@ struct Batch {
 impl Writer {
     pub(super) fn new(file: LedgerFile, messages: Receiver<Message>, options: Options) -> Self {
         let Options { instance, retention, on_commit, .. } = options;
-        Self { file, messages, instance, retention, on_commit, sweep: Sweep::new(instance) }
+        Self { file, messages, instance, retention, on_commit }
     }
 
     /// Works until it is told to close or nobody is left to tell it.
@@ -68,7 +67,10 @@ impl Writer {
         loop {
             let mut batch = self.gather();
             let (last, close) = (batch.last, batch.close.take());
-            self.commit(batch);
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+            self.tidy();
             if let Some(reply) = close {
                 let _ = reply.send(self.close());
                 return;
@@ -103,25 +105,27 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Batch) {
-        if batch.is_empty() {
-            self.sweep.allow_step();
-        }
         let started = Instant::now();
         let result = self.transact(&batch);
-        if result.is_ok() && !batch.is_empty() {
+        if result.is_ok() {
+            self.file.written.commit();
             (self.on_commit)(started.elapsed());
+        } else {
+            self.file.written.rollback();
         }
         let result = result.map_err(|error| self.failed(&error));
         let done = result.as_ref().map(drop).map_err(LedgerError::clone);
         match result {
             Ok(answers) => {
-                batch
-                    .requests
-                    .into_iter()
-                    .zip(answers)
-                    .for_each(|(request, begun)| request.answer(Ok(begun)));
+                for (request, begun) in batch.requests.into_iter().zip(answers) {
+                    request.answer(Ok(begun));
+                }
             }
-            Err(error) => batch.requests.into_iter().for_each(|request| request.answer(Err(error.clone()))),
+            Err(error) => {
+                for request in batch.requests {
+                    request.answer(Err(error.clone()));
+                }
+            }
         }
         for check in batch.checks {
             let _ = check.send(done.clone());
@@ -130,31 +134,35 @@ impl Writer {
 
     /// All of the batch or nothing of it; the answers in its order.
     fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Option<Begun>>> {
-        let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !self.file.stands() {
+            return Err(moved());
+        }
+        let LedgerFile { connection, written, generations, .. } = &mut self.file;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let at = clock::now().as_millisecond();
         // The file's lock says that no other worker lives.
         let scene = Scene { instance: self.instance, at, living: &|_| false };
         let mut answers = Vec::with_capacity(batch.requests.len());
         for request in &batch.requests {
-            let key = request.op.key();
-            let (begun, change) = request.op.apply(rows::load(&transaction, key)?.as_ref(), &scene);
-            match change {
-                Change::Keep => {}
-                Change::Put(row) => rows::put(&transaction, key, row)?,
-                Change::Delete => rows::delete(&transaction, key)?,
-            }
-            answers.push(begun);
+            answers.push(apply(&transaction, written, generations, request, &scene)?);
         }
         if !batch.checks.is_empty() {
             rows::probe(&transaction)?;
         }
-        let begins = answers.iter().flatten().map(|_| SWEPT_PER_BEGIN).sum();
-        let mut sweep = self.sweep.clone();
-        sweep.allow(begins);
-        let sweep = sweep.step(&transaction, horizon(at, self.retention))?;
         transaction.commit()?;
-        self.sweep = sweep;
+        generations.wrote(at);
         Ok(answers)
+    }
+
+    /// Closes the table that is written and removes an old generation, where it is time; put off,
+    /// should that fail: the next begin or check tells of whatever stands in the way.
+    fn tidy(&mut self) {
+        let LedgerFile { connection, written, generations, .. } = &mut self.file;
+        let at = clock::now().as_millisecond();
+        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        let _ = generations
+            .roll(connection, written, at, retention)
+            .and_then(|()| generations.remove(connection, horizon(at, self.retention)));
     }
 
     /// Writes the log back into the file and lets go of it.
@@ -166,6 +174,36 @@ impl Writer {
     fn failed(&self, error: &rusqlite::Error) -> LedgerError {
         LedgerError::unwritten(format!("{}: {error}", self.file.path.display()))
     }
+}
+
+/// Carries out one request; a begin's answer.
+fn apply(
+    connection: &Connection,
+    written: &mut Written,
+    generations: &Generations,
+    request: &Request,
+    scene: &Scene<'_>,
+) -> rusqlite::Result<Option<Begun>> {
+    let key = request.op.key();
+    let mut row = written.load(connection, key)?;
+    if row.is_none() {
+        row = generations.find(connection, key)?;
+    }
+    let (begun, change) = request.op.apply(row.as_ref(), scene);
+    match change {
+        Change::Keep => {}
+        Change::Put(row) => written.put(connection, key, row)?,
+        // Only an open attempt is ever deleted: it is in this table, and hides no elder.
+        Change::Delete => written.delete(connection, key)?,
+    }
+    Ok(begun)
+}
+
+/// Whoever moved the file can put it back; a new one would not recognise the events that come again.
+fn moved() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    let words = "the file was moved, removed or replaced: put it back, or start the worker again";
+    rusqlite::Error::SqliteFailure(code, Some(words.to_owned()))
 }
 
 impl Batch {

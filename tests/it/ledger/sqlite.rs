@@ -5,8 +5,9 @@ use super::{
     conformance::{Fixture, conforms},
     intent, key,
 };
+use futures_util::future::join_all;
 use imin_customer_worker::ledger::{
-    Begun, Finish,
+    Begun, Finish, Recorded,
     open::{LedgerUrl, OpenError, Options, open},
 };
 use rusqlite::Connection;
@@ -36,8 +37,10 @@ impl Fixture for Sqlite {
         self.open_with(|options| options.retention = retention).await.expect("a ledger")
     }
 
+    /// Long enough ago also for the rows to be closed as a generation after the next batch.
     async fn kill(&self, worker: Worker) {
         drop(worker);
+        self.look().execute("UPDATE ledger SET at = at - 600000", []).expect("older rows");
     }
 }
 
@@ -111,7 +114,7 @@ async fn it_commits_durably_and_together() {
         .await
         .expect("a ledger");
     let begins = (0..300).map(|_| worker.begin(intent(key())));
-    for begun in futures_util::future::join_all(begins).await {
+    for begun in join_all(begins).await {
         assert_eq!(begun.expect("an answer"), GO);
     }
     let commits = commits.load(Ordering::Relaxed);
@@ -119,6 +122,30 @@ async fn it_commits_durably_and_together() {
     let rows: u32 =
         fixture.look().query_row("SELECT count(*) FROM ledger", [], |row| row.get(0)).expect("a count");
     assert_eq!(rows, 300, "another process sees them while the worker lives");
+}
+
+#[tokio::test]
+async fn a_row_is_recognised_in_its_generation() {
+    let fixture = Sqlite::new().await;
+    let worker = fixture.open().await;
+    let (known, open) = (key(), key());
+    worker.begin(intent(open)).await.expect("an answer");
+    worker.finish(known, Finish::Created(account("abc"))).await.expect("a record");
+    fixture.kill(worker).await;
+
+    let worker = fixture.open().await;
+    worker.check().await.expect("a batch, after which the old table is closed");
+    worker.check().await.expect("it is closed by now");
+    let count = |sql: &str| fixture.look().query_row(sql, [], |row| row.get::<_, u32>(0)).expect(sql);
+    assert_eq!(count("SELECT count(*) FROM ledger_1"), 1);
+    assert_eq!(count("SELECT count(*) FROM ledger WHERE state = 'attempting'"), 1);
+    let recorded = |published| {
+        Begun::Created(Recorded { account: account("abc"), published, possible_duplicate: false })
+    };
+    assert_eq!(worker.begin(intent(known)).await.expect("an answer"), recorded(false));
+    worker.published(known);
+    assert_eq!(worker.begin(intent(known)).await.expect("an answer"), recorded(true));
+    assert_eq!(worker.begin(intent(open)).await.expect("an answer"), Begun::Unknown);
 }
 
 #[tokio::test]
@@ -151,15 +178,11 @@ async fn what_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_an_error_and_no_answer() {
+async fn a_damaged_page_is_refused() {
     let fixture = Sqlite::new().await;
     let worker = fixture.open().await;
-    let keys: Vec<_> = (0..500).map(|_| key()).collect();
-    let begins = keys.iter().map(|&key| worker.begin(intent(key)));
-    futures_util::future::join_all(begins)
-        .await
-        .into_iter()
-        .for_each(|begun| assert_eq!(begun.expect("row"), GO));
+    let begins = (0..500).map(|_| worker.begin(intent(key())));
+    join_all(begins).await.into_iter().for_each(|begun| assert_eq!(begun.expect("a row"), GO));
     worker.close().await.expect("closed");
     drop(worker);
     // Everything after the schema's page.
@@ -169,13 +192,31 @@ async fn a_damaged_page_is_an_error_and_no_answer() {
     let garbage = vec![0xa5; usize::try_from(length - 4096).expect("a small file")];
     file.write_all(&garbage).expect("damage");
     drop(file);
+    assert!(matches!(fixture.refused().await, OpenError::Corrupt { .. }));
+}
 
+#[tokio::test]
+async fn a_row_that_nobody_wrote_is_an_error_and_no_answer() {
+    let fixture = Sqlite::new().await;
     let worker = fixture.open().await;
-    for key in keys {
-        let error = worker.begin(intent(key)).await.expect_err("nobody knows");
-        assert!(error.to_string().contains("malformed"), "{error}");
-    }
-    worker.check().await.expect_err("not writable either");
+    let key = key();
+    worker.finish(key, Finish::Created(account("abc"))).await.expect("a record");
+    fixture.look().execute("UPDATE ledger SET identifier = NULL", []).expect("damage");
+    let error = worker.begin(intent(key)).await.expect_err("which account?");
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_took_away_is_an_error_and_no_answer() {
+    let fixture = Sqlite::new().await;
+    let worker = fixture.open().await;
+    let (gone, open) = (key(), key());
+    worker.finish(gone, Finish::Created(account("abc"))).await.expect("a record");
+    worker.begin(intent(open)).await.expect("an answer");
+    fixture.look().execute("DELETE FROM ledger", []).expect("damage");
+    worker.begin(intent(gone)).await.expect_err("was it created?");
+    worker.finish(open, Finish::Created(account("def"))).await.expect_err("nothing to write over");
+    assert_eq!(worker.begin(intent(key())).await.expect("an answer"), GO);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(crate) struct Postgres {
     root: PathBuf,
 }
 
-/// Who ends a server whose test process is killed: `$0` is pg_ctl, `$1` the directory. It outlives
+/// Who ends a server whose test process is killed: `$0` is `pg_ctl`, `$1` the directory. It outlives
 /// a Ctrl-C, which reaches the whole process group.
 const WATCHDOG: &str = r#"trap '' INT TERM
 echo ready
@@ -41,7 +41,7 @@ impl Postgres {
     }
 
     /// `settings` are lines of its postgresql.conf, `files` beside it in the data directory.
-    fn start_with(settings: &str, files: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn start_with(settings: &str, files: &[(&str, &[u8])]) -> Self {
         let root = TempDir::with_prefix("ledger-postgres-").expect("a directory").keep();
         if is_root() {
             run(Command::new("chown").arg("postgres:").arg(&root));

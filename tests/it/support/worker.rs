@@ -39,7 +39,7 @@ impl Settings {
         self
     }
 
-    /// Leaves one out.
+    /// Leaves one to its default.
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
@@ -48,6 +48,13 @@ impl Settings {
     /// Another binary, such as one with fail points.
     pub(crate) fn binary(mut self, path: impl Into<String>) -> Self {
         self.binary = path.into();
+        self
+    }
+
+    /// Through a shell first, which is to end in `exec "$0" "$@"`.
+    pub(crate) fn through(mut self, script: &str) -> Self {
+        let binary = std::mem::replace(&mut self.binary, "bash".into());
+        self.arguments = ["-c", script, &binary, "run"].map(str::to_owned).to_vec();
         self
     }
 
@@ -191,10 +198,22 @@ impl Worker {
         }
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> String {
+        self.child.id().expect("it runs").to_string()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Sends a signal by its name: `TERM`, `KILL`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = std::process::Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
+        let sent =
+            std::process::Command::new("kill").args(["-s", name, &self.id()]).status().expect("kill runs");
         assert!(sent.success());
     }
 
@@ -204,6 +223,11 @@ impl Worker {
             Ok(status) => status.expect("our child"),
             Err(_) => panic!("it does not end; the log:\n{}", self.log.lines().join("\n")),
         }
+    }
+
+    /// Waits until the count of an outcome is this.
+    pub(crate) async fn outcome(&self, outcome: &str, count: u32) {
+        self.until(&format!("outcomes_total{{outcome=\"{outcome}\"}}"), |n| n >= f64::from(count)).await;
     }
 
     /// SIGTERM, and the end that must follow.

@@ -2,17 +2,18 @@
 
 use super::{
     broker::Vhost,
-    worker::{PATIENCE, Settings, poll},
+    worker::{PATIENCE, Settings, client, poll},
 };
 use futures_util::StreamExt;
 use imin_customer_worker::{
     amqp::topology::Topology,
     broker::Names,
-    message::{Headers, Message, Properties, long},
+    message::{Headers, Message, Properties, Value as Header, long, number, text},
     sandbox::{Options, Sandbox},
 };
 use lapin::{Channel, Connection, Consumer, options::*, types::FieldTable};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -81,6 +82,64 @@ impl World {
             messages.push(message(next.expect("the subscriber lives").expect("the connection lives")));
         }
         messages
+    }
+
+    /// Every created event that is confirmed by now.
+    pub(crate) async fn all_created(&mut self) -> Vec<Message> {
+        let (exchange, key) = ("customers.events".into(), "customer.account.created".into());
+        let (options, mark) = (BasicPublishOptions::default(), plain("the end of the test"));
+        let sent = self.channel.basic_publish(exchange, key, options, b"", mark.clone()).await;
+        sent.expect("written").await.expect("confirmed");
+        let mut all = Vec::new();
+        loop {
+            let next = self.created(1).await.remove(0);
+            if next.properties.message_id() == mark.message_id() {
+                return all;
+            }
+            all.push(next);
+        }
+    }
+
+    /// How many messages of a queue are ready once all that consumed from it have gone: what they had
+    /// not acknowledged is back then.
+    pub(crate) async fn left(&self, queue: &str) -> u32 {
+        let gone = async {
+            loop {
+                match self.look(queue).await {
+                    (ready, 0) => return ready,
+                    _ => poll().await,
+                }
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("nobody consumes any more")
+    }
+
+    /// How many messages of a queue are ready, and how many consume from it, at one moment.
+    pub(crate) async fn look(&self, queue: &str) -> (u32, u32) {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        let queue = queue.expect("the queue stands");
+        (queue.message_count(), queue.consumer_count())
+    }
+
+    /// What imin has of an account: the request as it got it, with `@id` and `identifier` at its end.
+    pub(crate) async fn account(&self, identifier: &str) -> String {
+        let url = format!("{}/customer-accounts/{identifier}", self.sandbox.base_url());
+        let answer = client().get(url).header("x-api-key", KEY).send().await.expect("the sandbox answers");
+        assert_eq!(answer.status(), 200);
+        answer.text().await.expect("a body")
+    }
+
+    /// Takes the next dead letters off their queue, waiting for them, by their `message_id`.
+    pub(crate) async fn dead_by_id(&self, count: usize) -> BTreeMap<String, Message> {
+        let mut dead = BTreeMap::new();
+        for _ in 0..count {
+            let letter = self.dead().await;
+            let id = letter.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+            assert!(!dead.contains_key(&id), "{id} is a dead letter twice");
+            dead.insert(id, letter);
+        }
+        dead
     }
 
     /// Takes the next dead letter off its queue, waiting for it.
@@ -189,4 +248,25 @@ pub(crate) fn with_headers(properties: Properties, headers: &[(&str, &str)]) -> 
 /// The JSON of a body.
 pub(crate) fn json(message: &Message) -> Value {
     serde_json::from_slice(&message.body).expect("JSON")
+}
+
+/// A message's headers as JSON.
+pub(crate) fn headers(message: &Message) -> Value {
+    table(&message.properties.headers().clone().unwrap_or_default())
+}
+
+fn table(headers: &Headers) -> Value {
+    headers.inner().iter().map(|(name, value)| (name.to_string(), header(value))).collect()
+}
+
+fn header(value: &Header) -> Value {
+    match value {
+        Header::FieldTable(inner) => table(inner),
+        Header::FieldArray(values) => values.as_slice().iter().map(header).collect(),
+        other => match (text(other), number(other)) {
+            (Some(text), _) => json!(text),
+            (None, Some(number)) => json!(number),
+            (None, None) => json!(format!("{other:?}")),
+        },
+    }
 }
