@@ -101,7 +101,7 @@ impl Limit {
         self.round.calls += 1;
         self.round.busiest = self.round.busiest.max(under_way);
         match latency {
-            Some(latency) => self.round.quickest = lower(self.round.quickest, latency),
+            Some(latency) => self.round.quickest = Some(lower(self.round.quickest, latency)),
             None => self.round.failed += 1,
         }
         if self.round.calls >= self.get().max(ROUND) {
@@ -125,11 +125,11 @@ impl Limit {
             self.period = Period::default();
             return;
         }
-        let unloaded = self.unloaded.map_or(quickest, |unloaded| unloaded.min(quickest));
+        let unloaded = lower(self.unloaded, quickest);
         let slowed = quickest > unloaded * TOLERANCE && quickest - unloaded > NOISE;
         self.unloaded = Some(if slowed && self.get() <= FEW { quickest } else { unloaded });
         self.period.slowed |= slowed;
-        self.period.quickest = lower(self.period.quickest, quickest);
+        self.period.quickest = Some(lower(self.period.quickest, quickest));
         // A limit that is not used says nothing about a higher one.
         if round.failed == 0 && round.busiest * 2 >= self.get() {
             let gradient = if slowed { (unloaded * TOLERANCE / quickest).max(0.5) } else { 1.0 };
@@ -155,8 +155,8 @@ impl Limit {
     }
 }
 
-fn lower(one: Option<f64>, other: f64) -> Option<f64> {
-    Some(one.map_or(other, |one| one.min(other)))
+fn lower(one: Option<f64>, other: f64) -> f64 {
+    one.map_or(other, |one| one.min(other))
 }
 
 #[cfg(test)]

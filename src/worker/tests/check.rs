@@ -36,8 +36,8 @@ fn ended(record: &Record) -> Option<String> {
 /// No customer twice, knowingly.
 fn accounts(record: &Record, case: &Case) -> Option<String> {
     let made = record.accounts.len();
-    // An operator's word may be overtaken by events where there are several letters of one event.
-    if made < 2 || record.words > 1 {
+    // An operator's word may be overtaken by events where there are several messages of one event.
+    if made < 2 || record.words > 0 {
         return None;
     }
     if case.park {
@@ -93,6 +93,10 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
             || detail["cause"] == "ambiguous"
             || detail["possibleduplicate"] == true
     };
-    let hidden = record.created.is_empty() && !record.accounts.is_empty() && !record.dead.iter().any(tells);
+    // After an operator's word, the operator knows.
+    let hidden = record.words == 0
+        && record.created.is_empty()
+        && !record.accounts.is_empty()
+        && !record.dead.iter().any(tells);
     hidden.then(|| format!("there is an account, and no dead letter says so: {:?}", record.dead))
 }
