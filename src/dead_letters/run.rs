@@ -23,7 +23,7 @@ const UNDER_WAY: usize = 64;
 
 /// What becomes of one letter.
 pub struct Send {
-    /// Its key.
+    /// The key by which the worker will tell of it.
     pub key: Uuid,
     /// What is published for it.
     pub publication: Publication,

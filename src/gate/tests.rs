@@ -9,7 +9,11 @@ fn good() -> Answer {
 }
 
 fn gate() -> Arc<Gate> {
-    Gate::new(Settings {
+    Gate::new(settings())
+}
+
+fn settings() -> Settings {
+    Settings {
         breaker: BreakerSettings {
             failure_rate: 0.5,
             window: Duration::from_secs(10),
@@ -23,7 +27,7 @@ fn gate() -> Arc<Gate> {
         rate_limit: None,
         retry_budget: 0.2,
         retry_after_max: Duration::from_secs(60),
-    })
+    }
 }
 
 async fn enter(gate: &Arc<Gate>) -> Place {
@@ -192,4 +196,27 @@ async fn room_that_grows_is_used_by_those_who_wait_already() {
     }
     // One, two, four at a time.
     assert_eq!(start.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pace_is_kept_even_when_whoever_watches_the_clock_is_called_away() {
+    let gate = Gate::new(Settings { rate_limit: Some(10.0), ..settings() });
+    enter(&gate).await.report(&good());
+    let start = Instant::now();
+    let call = |gate: &Arc<Gate>| {
+        let gate = Arc::clone(gate);
+        tokio::spawn(async move { enter(&gate).await.report(&good()) })
+    };
+    let first = call(&gate);
+    tokio::task::yield_now().await;
+    let others: Vec<_> = (0..6).map(|_| call(&gate)).collect();
+    tokio::task::yield_now().await;
+    first.abort();
+    for task in others {
+        task.await.expect("ends");
+    }
+    // Timers have a precision of a millisecond.
+    let late = start.elapsed().saturating_sub(Duration::from_millis(600));
+    assert!(late < Duration::from_millis(10), "{late:?}");
+    assert!(start.elapsed() >= Duration::from_millis(600));
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
 mod alerts;
+mod chaos;
 mod contracts;
 mod corpus;
 mod dashboard;

@@ -16,7 +16,7 @@ use crate::{
     clock,
     config::Config,
     dead_letters::{
-        letter::Letter,
+        letter::{Letter, identity},
         plan::{Agenda, Plan, Wish},
         run::{Pace, Run, Send, Tally},
         shelf::{Held, Shelf, Shelves, Watch},
@@ -62,7 +62,9 @@ impl<'a> Desk<'a> {
         Ok(shelf)
     }
 
-    /// Looks at every letter, until `see` has seen enough.
+    /// Looks at every letter. Where `see` says that it is no use to go on, the look ends early, and then
+    /// what was seen comes back behind what was not: RabbitMQ puts what is returned in the order of its
+    /// return. So whoever has only seen enough looks on.
     pub(super) async fn each(
         &self,
         bar: bool,
@@ -149,9 +151,12 @@ impl<'a> Desk<'a> {
         let (mut agenda, today) = (Agenda::new(wish, plan), clock::today(self.now));
         let mut choose = |held: &Held| {
             let letter = Letter::read(&held.message, today);
-            agenda.has(&letter).then(|| Send {
-                key: letter.key.0,
-                publication: make(&held.message, &letter, watched_by.as_deref()),
+            agenda.has(&letter).then(|| {
+                let publication = make(&held.message, &letter, watched_by.as_deref());
+                // An edit may have made it another event.
+                let Publication { body, properties, .. } = publication.clone();
+                let sent = Message { body, properties, ..held.message.clone() };
+                Send { key: identity(&sent, today).0, publication }
             })
         };
         let run = Run {

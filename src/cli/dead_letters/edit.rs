@@ -100,11 +100,11 @@ async fn find(desk: &Desk<'_>, wish: &Wish) -> anyhow::Result<(Plan, Option<Mess
     let mut found = None;
     if !plan.chosen.is_empty() {
         let mut agenda = crate::dead_letters::plan::Agenda::new(wish.clone(), &plan);
-        desk.each(false, |held, letter| {
+        desk.each(true, |held, letter| {
             if agenda.has(letter) {
                 found = Some(held.message.clone());
             }
-            found.is_none()
+            true
         })
         .await?;
     }

@@ -42,7 +42,7 @@ async fn listed(desk: &Desk<'_>, arguments: &Args) -> anyhow::Result<()> {
     let on_terminal = stdout().is_terminal();
     desk.each(!on_terminal, |_, letter| {
         named.see(letter.key);
-        if !filter.matches(letter, desk.now) {
+        if !filter.matches(letter, desk.now) || arguments.limit.is_some_and(|limit| count >= limit) {
             return true;
         }
         if count == 0 && !arguments.json {
@@ -56,7 +56,7 @@ async fn listed(desk: &Desk<'_>, arguments: &Args) -> anyhow::Result<()> {
                 writeln!(out, "{}", words::line(letter, desk.now))
             };
         }
-        written.is_ok() && arguments.limit.is_none_or(|limit| count < limit)
+        written.is_ok()
     })
     .await?;
     match written.and_then(|()| out.flush()) {

@@ -5,7 +5,11 @@ use crate::support::{
     worker::{Settings, Worker},
     world::{World, customer, json, plain},
 };
-use imin_customer_worker::{message::ShortString, outcome::Reason, sandbox::fault::Fault};
+use imin_customer_worker::{
+    message::{Headers, Properties, ShortString},
+    outcome::Reason,
+    sandbox::fault::Fault,
+};
 use serde_json::{Value, json};
 use std::{os::unix::fs::MetadataExt, process::Stdio};
 
@@ -265,7 +269,17 @@ async fn what_is_given_up_can_be_sent_back() {
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     for letter in letters {
         let back = world.dead().await;
-        assert_eq!((back.body, back.properties), (letter.body, letter.properties));
+        assert_eq!(back.body, letter.body);
+        let headers = |properties: &Properties| properties.headers().clone().expect("headers");
+        let (own, came) = (headers(&letter.properties), headers(&back.properties));
+        let differ = |(name, value): &(&ShortString, &_)| {
+            name.as_str() != "x-delivery-count" && own.inner().get(name.as_str()) != Some(*value)
+        };
+        let new: Vec<_> = came.inner().iter().filter(differ).collect();
+        assert_eq!(new, [], "headers that were not there");
+        assert!(own.inner().keys().all(|name| came.inner().contains_key(name)));
+        let rest = |properties: Properties| properties.with_headers(Headers::default());
+        assert_eq!(rest(back.properties), rest(letter.properties));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node itself: it takes deliveries back, blocks publishers, is killed. One node for all of it.
 
-use super::stage::{Stage, lines, print_recovery, print_timeline};
+use super::stage::{Stage, count, lines, print_recovery, print_timeline};
 use crate::support::{
     broker::{Broker, Vhost},
     worker::Worker,
@@ -52,16 +52,23 @@ async fn taken_back(stage: &mut Stage, worker: &Worker) {
     stage.idle(worker).await;
     let made = stage.sandbox.accounts();
     assert_eq!((made.total, stage.calls()), (1, 1), "the one call is the only one");
+    // For channels to come.
     ctl(&stage.vhost, ["eval", "application:set_env(rabbit, consumer_timeout, 1800000)."]).await;
+    let before = count(&worker.log, "consuming");
+    ctl(&stage.vhost, ["close_all_connections", "maintenance"]).await;
+    lines(&worker.log, "consuming", before + 1).await;
 }
 
 /// The memory alarm blocks every connection that publishes.
 async fn blocked(stage: &mut Stage, worker: &Worker) {
+    // Slow enough that there is work left when the alarm goes off.
+    stage.faults(&["delay-1s"]);
     stage.send(0..100).await;
-    stage.accounts(20, worker).await;
+    stage.accounts(10, worker).await;
     ctl(&stage.vhost, ["set_vm_memory_high_watermark", "0.000001"]).await;
-    worker.log.line("it has blocked this connection").await;
-    worker.readiness(503).await;
+    worker.log.line("publishing is blocked").await;
+    assert!(worker.readiness(503).await.contains("memory or disk"));
+    stage.faults(&[]);
     ctl(&stage.vhost, ["set_vm_memory_high_watermark", "0.4"]).await;
     let since = Instant::now();
     stage.accounts(101, worker).await;

@@ -50,8 +50,12 @@ async fn the_work_queue_is_deleted_and_the_worker_may_not_declare() {
     stage.idle(&worker).await;
     let (_connection, channel) = channel(&stage.vhost).await;
     delete(&channel, WORK).await;
-    let body = worker.readiness(503).await;
-    assert!(body.contains(WORK), "{body}");
+    let named = async {
+        while !worker.readiness(503).await.contains(WORK) {
+            poll().await;
+        }
+    };
+    timeout(PATIENCE, named).await.expect("/readyz says what is missing");
     let since = Instant::now();
     Topology::new(&names(), Some(100)).apply(&channel).await.expect("declared");
     worker.readiness(200).await;

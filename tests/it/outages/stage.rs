@@ -285,13 +285,14 @@ pub(super) async fn lines(log: &Log, part: &str, at_least: usize) {
 }
 
 /// What a worker's log says of its states.
-const STATES: [&str; 14] = [
+const STATES: [&str; 15] = [
     "ready",
     "breaker",
     "paused",
     "resumed",
     "giving back",
     "publisher",
+    "publishing is blocked",
     "consuming",
     "no consumer",
     "watchdog",
