@@ -50,7 +50,7 @@ pub(super) fn event(data: &str) -> Value {
                 "description": "The sender's own key for the customer; it comes back on the created event. No personal data.",
             },
             "datacontenttype": {"type": ["string", "null"], "pattern": JSON_MEDIA_TYPE},
-            "time": {"description": "When the event was made; its age is measured from here."},
+            "time": {"description": "When the event was made."},
             "traceparent": {"description": "W3C Trace Context, passed on to imin and to the created event."},
             "tracestate": {"description": "Beside a traceparent."},
         },
