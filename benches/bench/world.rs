@@ -34,8 +34,8 @@ pub(crate) const KEY: &str = "bench";
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// The pause between two looks at something.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
-/// How long anything small may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything small may take: for what is stuck, not for a slow machine.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Which imin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
