@@ -27,6 +27,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub mod ask;
+
 /// How long `healthcheck` waits: less than Docker does.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -174,6 +176,7 @@ mod tests {
         let served = served().await;
         served.readiness.clear(Cause::Starting);
         assert_eq!(get(format!("{}/readyz", served.url)).await.2, r#"{"ready":true}"#);
+        assert_eq!(ask::causes(served.addr).await.expect("an answer"), Vec::<String>::new());
 
         served.readiness.set(Cause::Broker, "connection refused");
         let (status, kind, body) = get(format!("{}/readyz", served.url)).await;
@@ -182,6 +185,7 @@ mod tests {
         assert_eq!(body["ready"], false);
         assert_eq!(body["causes"][0]["cause"], "broker");
         assert_eq!(body["causes"][0]["detail"], "connection refused");
+        assert_eq!(ask::causes(served.addr).await.expect("an answer"), ["broker: connection refused"]);
         assert!(body["causes"][0]["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{body}");
     }
 

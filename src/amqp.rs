@@ -8,6 +8,7 @@ pub mod acks;
 pub mod confirms;
 pub mod connection;
 pub mod dead_letters;
+pub mod inspect;
 pub mod publisher;
 pub mod source;
 pub mod topology;

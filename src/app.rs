@@ -219,7 +219,8 @@ fn source_settings(config: &Config) -> source::Settings {
     }
 }
 
-fn imin_settings(config: &Config) -> http::Settings {
+/// How imin is reached.
+pub fn imin_settings(config: &Config) -> http::Settings {
     http::Settings {
         base_url: config.imin.base_url.clone(),
         timeout: config.imin.timeout,

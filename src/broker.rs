@@ -59,9 +59,10 @@ pub trait Source: Send {
     /// The next delivery. Waits through outages for ever; safe to drop and call again.
     fn next(&mut self) -> BoxFuture<'_, Delivery>;
     /// Stops the flow and hands over what had been fetched ahead, for the caller to release.
-    /// The next `next` starts it again.
+    /// The next `next` starts it again. Safe to drop and call again.
     fn pause(&mut self) -> BoxFuture<'_, Vec<Delivery>>;
-    /// One delivery, if the queue has one and the broker is there, without starting the flow.
+    /// One delivery, if the queue has one and the broker is there, without starting the flow. Safe to
+    /// drop: a delivery that was under way comes with the next call of this or of `pause`.
     fn one(&mut self) -> BoxFuture<'_, Option<Delivery>>;
     /// Writes the acknowledgements that wait and lets go of the connection. Bounded in time.
     fn close(&mut self) -> BoxFuture<'_, ()>;

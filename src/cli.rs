@@ -4,13 +4,16 @@
 //! does beyond words is `app`'s.
 
 mod config;
+mod contracts;
+mod dead_letters;
+mod doctor;
 mod healthcheck;
 mod run;
 mod send;
 mod topology;
 
 use crate::{
-    config::{Config, Needs, Process, SettingsError},
+    config::{Config, Needs, Process, SettingsError, Surroundings},
     telemetry,
 };
 use clap::{Parser, Subcommand};
@@ -25,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   IMIN_API_KEY_FILE=/run/secrets/imin imin-customer-worker run
   imin-customer-worker --config worker.toml config show
+  imin-customer-worker doctor --json
   imin-customer-worker topology print > definitions.json
   imin-customer-worker send --id-from /customer/identifier signups.jsonl
 
@@ -49,6 +53,8 @@ struct Cli {
 enum Command {
     /// Work: take events, make accounts, publish events and dead letters.
     Run,
+    /// Look at everything the worker needs, change nothing, and say what to do: one line each.
+    Doctor(doctor::Args),
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
@@ -58,6 +64,12 @@ enum Command {
     /// Publish create-customer events from JSON, JSON lines or standard input.
     #[command(long_about = send::ABOUT)]
     Send(send::Args),
+    /// Look at the dead letters, and deal with them.
+    #[command(long_about = dead_letters::ABOUT)]
+    DeadLetters(dead_letters::Args),
+    /// Print a contract of the messages, with the names that the settings give: a JSON Schema or `AsyncAPI`.
+    #[command(hide = true)]
+    Contracts(contracts::Args),
     /// Ask the worker that serves at `ADMIN_ADDR` whether it lives; for Docker's HEALTHCHECK.
     Healthcheck,
 }
@@ -115,9 +127,12 @@ impl Cli {
     async fn execute(self) -> anyhow::Result<()> {
         match &self.command {
             Command::Run => run::run(self.settings(Needs::ApiKey)?).await,
+            Command::Doctor(arguments) => doctor::run(arguments, &Process, self.config.as_deref()).await,
             Command::Config(command) => config::run(command, &Process, self.config.as_deref()),
             Command::Topology(command) => topology::run(command, &self.settings(Needs::Nothing)?).await,
             Command::Send(arguments) => send::run(arguments, &self.settings(Needs::Nothing)?).await,
+            Command::DeadLetters(arguments) => dead_letters::run(arguments, &self.quiet_settings()?).await,
+            Command::Contracts(arguments) => contracts::run(arguments, &self.settings_only(Needs::Nothing)?),
             Command::Healthcheck => healthcheck::run(&self.settings_only(Needs::Nothing)?).await,
         }
     }
@@ -126,6 +141,14 @@ impl Cli {
     fn settings(&self, needs: Needs) -> anyhow::Result<Config> {
         let config = self.settings_only(needs)?;
         telemetry::init(config.log.format, &config.log.filter)?;
+        Ok(config)
+    }
+
+    /// The settings, and a log that leaves the terminal to the command unless it is asked for.
+    fn quiet_settings(&self) -> anyhow::Result<Config> {
+        let config = self.settings_only(Needs::Nothing)?;
+        let asked = Process.env("RUST_LOG").is_some();
+        telemetry::init(config.log.format, if asked { &config.log.filter } else { "warn" })?;
         Ok(config)
     }
 

@@ -14,8 +14,13 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use constants::Missing;
+pub use constants::{ACCOUNT, CONTEXT, Missing, PERSON};
 use rules::Fields;
+
+/// The codes that `addressCountry` may have.
+pub fn countries() -> &'static [&'static str] {
+    rust_iso3166::ALL_ALPHA2
+}
 
 /// Notes every problem of the data that lies at `at`, and says which constants were left out.
 /// `today` is the last date that is not in the future.

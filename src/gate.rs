@@ -121,7 +121,10 @@ struct Inner {
     budget: Budget,
     suspended: BTreeMap<Pause, String>,
     under_way: usize,
+    /// Somebody waits to be the next probe.
     candidate: bool,
+    /// Somebody watches the clock for the next call that the pace allows; the others wait to be told.
+    pacing: bool,
 }
 
 /// What a waiter is told.
@@ -151,6 +154,7 @@ impl Gate {
             suspended: BTreeMap::new(),
             under_way: 0,
             candidate: false,
+            pacing: false,
         };
         let (flow, view) = (watch::Sender::new(inner.flow()), watch::Sender::new(inner.view()));
         let (place, changed) = (Notify::new(), Notify::new());
@@ -198,15 +202,21 @@ impl Gate {
     /// publishing is gone, all wait, since none could be given back. A retry beyond the budget is sent
     /// away instead of waiting, since it would wait in the way of those first calls that refill it.
     pub async fn enter(self: &Arc<Self>, retry: bool) -> Result<Place, Refused> {
-        let mut seat = Seat { gate: self, taken: false };
+        let mut seat = Seat { gate: self, taken: false, pacing: false };
         let (mut waited, mut told) = (false, false);
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            let paced = seat.pacing;
             let tried = self.try_enter(retry, &mut seat);
             // There may be room for another who waits, or whoever was told of a place cannot use it.
-            if (waited && matches!(tried, Try::Go(_))) || (told && !matches!(tried, Try::Wait(None))) {
+            let pass_on = match tried {
+                Try::Go(_) => waited,
+                Try::Leave(_) => told || paced,
+                Try::Wait(until) => told && until.is_some(),
+            };
+            if pass_on {
                 self.place.notify_one();
             }
             let until = match tried {
@@ -229,6 +239,9 @@ impl Gate {
     fn try_enter(&self, retry: bool, seat: &mut Seat<'_>) -> Try {
         let mut inner = self.lock();
         let now = Instant::now();
+        if std::mem::take(&mut seat.pacing) {
+            inner.pacing = false;
+        }
         let open = matches!(inner.breaker.state(), State::Open { .. });
         let suspended = inner.suspended.keys().any(|pause| *pause != Pause::Broker);
         if suspended || (open && inner.candidate && !seat.taken) {
@@ -243,6 +256,10 @@ impl Gate {
             return Try::Wait(None);
         }
         if let Some(until) = inner.pace.wait_until(now) {
+            if inner.pacing {
+                return Try::Wait(None);
+            }
+            (seat.pacing, inner.pacing) = (true, true);
             return Try::Wait(Some(until));
         }
         let leave = match inner.breaker.admit(now) {
@@ -330,16 +347,22 @@ impl Gate {
     }
 }
 
-/// The one waiter who stays to be the next probe; another may as soon as this one is gone.
+/// What a waiter does for all: it is the next probe, or watches the clock. Another may as soon as
+/// this one is gone.
 struct Seat<'a> {
     gate: &'a Gate,
     taken: bool,
+    pacing: bool,
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         if self.taken {
             self.gate.change(|inner| inner.candidate = false);
+        }
+        if self.pacing {
+            self.gate.lock().pacing = false;
+            self.gate.place.notify_one();
         }
     }
 }
@@ -348,7 +371,7 @@ impl Inner {
     fn learn(&mut self, answer: &Answer, latency: Duration, under_way: usize) {
         match answer {
             Answer::NotDone { .. } | Answer::Ambiguous { .. } => {
-                self.limit.overloaded();
+                self.limit.overloaded(under_way);
                 self.budget.learn(true);
             }
             Answer::Misconfigured { .. } => {}

@@ -9,6 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use std::{borrow::Cow, fmt, sync::Arc};
 
 mod classify;
@@ -24,6 +25,20 @@ pub struct Create {
     pub body: Bytes,
     /// Sent as `traceparent` and `tracestate`.
     pub trace: Trace,
+}
+
+/// What an answer with this status, `Retry-After` and body means, `request` being the body that was sent.
+/// For whoever tries the reading of answers with bytes of his own: `fuzz/` and its corpus.
+#[doc(hidden)]
+pub fn understand(
+    status: u16,
+    retry_after: Option<&[u8]>,
+    body: &[u8],
+    request: &[u8],
+    now: Timestamp,
+) -> Answer {
+    let retry_after = retry_after.and_then(|value| classify::retry_after(value, now));
+    classify::answer(&classify::Heard { status, retry_after, body: Some(body) }, request)
 }
 
 /// Whoever makes customer accounts.
@@ -60,7 +75,7 @@ impl ApiKey {
     }
 
     /// The key itself, for the header.
-    fn reveal(&self) -> &str {
+    pub(in crate::imin) fn reveal(&self) -> &str {
         &self.0
     }
 }

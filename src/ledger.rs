@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 mod claims;
+pub mod inspect;
 pub mod memory;
 pub mod open;
 pub mod postgres;

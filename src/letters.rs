@@ -8,7 +8,7 @@ use crate::{
     broker::{Names, Publication},
     event::{Event, EventKey},
     ledger::Recorded,
-    message::{Headers, Message, Properties, ShortString, Value, long},
+    message::{Headers, Message, Properties, ShortString, Value, long, number},
     outcome::Reason,
 };
 use jiff::Timestamp;
@@ -18,6 +18,11 @@ use uuid::Uuid;
 
 pub mod death;
 pub mod replay;
+
+/// The `type` of the event that goes out.
+pub const CREATED: &str = "CustomerAccountCreated";
+/// Its `source`.
+pub const SOURCE: &str = "/imin-customer-worker";
 
 /// Attempts that count so far.
 pub const ATTEMPTS: &str = "attempts";
@@ -46,6 +51,20 @@ pub const INSTANCE: &str = "worker-instance";
 /// Headers that say how far a message got; a dead letter says it in `failure-*` instead.
 const TRAVELLING: [&str; 6] =
     [ATTEMPTS, FAILURES, NOT_BEFORE, RESOLUTION, RESOLUTION_ID, RESOLUTION_IDENTIFIER];
+/// Headers that tell of a message's way so far, beside those of `TRAVELLING`: the worker's to write.
+const TOLD: [&str; 11] = [
+    FIRST_ATTEMPT_AT,
+    ORIGINAL_EXCHANGE,
+    ORIGINAL_ROUTING_KEY,
+    REPLAY_COUNT,
+    "failure-reason",
+    "failure-detail",
+    "failure-status",
+    "failure-attempts",
+    "failure-at",
+    "event-key",
+    "worker-version",
+];
 /// Headers that the broker writes and acts upon: on RabbitMQ before 4.0 a client's own `x-death` makes
 /// it see a cycle and drop the message, and `CC` routes a copy.
 const BROKERS: [&str; 9] = [
@@ -93,9 +112,19 @@ pub enum Resolution {
     Created(String),
 }
 
+/// Whether a message came into its queue by that queue's name, as the worker, its delay queues and an
+/// operator's replay put it there. On any other one, what the headers tell of its way is a sender's
+/// word: who may publish to the exchange may not answer for imin, nor have a message wait for years.
+pub fn is_ours(message: &Message) -> bool {
+    message.exchange.as_str().is_empty()
+}
+
 impl Travel {
-    /// Reads the headers; what is absent or no number is nothing.
+    /// Reads the headers; what is absent or no number is nothing, and so is what a sender says.
     pub fn read(message: &Message) -> Self {
+        if !is_ours(message) {
+            return Self::default();
+        }
         let count = |name| message.header_number(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
         let time = |name| message.header_text(name).and_then(|text| text.parse().ok());
         Self {
@@ -188,8 +217,8 @@ pub fn created(
 ) -> Publication {
     let body = CreatedEvent {
         specversion: "1.0",
-        r#type: "CustomerAccountCreated",
-        source: "/imin-customer-worker",
+        r#type: CREATED,
+        source: SOURCE,
         id: Text(event.key),
         subject: event.subject.as_deref(),
         time: Text(now),
@@ -211,7 +240,7 @@ pub fn created(
         .with_content_type("application/cloudevents+json".into())
         .with_delivery_mode(2)
         .with_message_id(event.key.to_string().into())
-        .with_type("CustomerAccountCreated".into())
+        .with_type(CREATED.into())
         .with_app_id(NAME.into())
         .with_headers(event_headers(event, instance))
         .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
@@ -240,8 +269,8 @@ fn event_headers(event: &Event, instance: &str) -> Headers {
 
 /// The dead letter: the body as it came, and why it is here.
 pub fn dead(names: &Names, message: &Message, failure: &Failure) -> Publication {
-    let (properties, mut headers) = carry(message);
-    let replays = message.header_number(REPLAY_COUNT).unwrap_or(0);
+    let (properties, mut headers) = carry(message, is_ours(message));
+    let replays = headers.get(REPLAY_COUNT).and_then(number).unwrap_or(0);
     for name in TRAVELLING {
         headers.remove(name);
     }
@@ -270,7 +299,7 @@ pub fn dead(names: &Names, message: &Message, failure: &Failure) -> Publication 
 
 /// The message put back: at once into the work queue, or by way of a delay queue.
 pub fn put_back(names: &Names, message: &Message, travel: &Travel, wait: Option<Duration>) -> Publication {
-    let (properties, mut headers) = carry(message);
+    let (properties, mut headers) = carry(message, is_ours(message));
     let mut set = |name: &'static str, value: Value| headers.insert(name.into(), value);
     set(ATTEMPTS, Value::LongLongInt(travel.attempts.into()));
     set(FAILURES, Value::LongLongInt(travel.failures.into()));
@@ -293,10 +322,15 @@ pub fn put_back(names: &Names, message: &Message, travel: &Travel, wait: Option<
 
 /// The message's own properties and headers, as far as they may be published again: persistent, in
 /// nobody's name (the broker refuses another user's), never expiring (a dead letter must not), and
-/// without the headers that the broker acts upon.
-fn carry(message: &Message) -> (Properties, Table) {
+/// without the headers that the broker acts upon; what they tell of its way only if that is `believed`.
+fn carry(message: &Message, believed: bool) -> (Properties, Table) {
     let old = &message.properties;
     let mut headers = old.headers().as_ref().map(|headers| headers.inner().clone()).unwrap_or_default();
+    if !believed {
+        for name in TRAVELLING.iter().chain(&TOLD) {
+            headers.remove(*name);
+        }
+    }
     for name in BROKERS {
         headers.remove(name);
     }
@@ -311,7 +345,7 @@ fn carry(message: &Message) -> (Properties, Table) {
     if let Some(expiration) = old.expiration() {
         headers.insert("original-expiration".into(), long(expiration.as_str()));
     }
-    if message.header(ORIGINAL_ROUTING_KEY).is_none() {
+    if !headers.contains_key(ORIGINAL_ROUTING_KEY) {
         headers.insert(ORIGINAL_EXCHANGE.into(), long(message.exchange.as_str()));
         headers.insert(ORIGINAL_ROUTING_KEY.into(), long(message.routing_key.as_str()));
     }
@@ -356,18 +390,21 @@ fn bounded(detail: &serde_json::Value) -> String {
 }
 
 /// All headers must fit one frame, or the broker closes the connection: the message would come again
-/// and close it again, for ever. The sender's largest headers go first, and their names are kept.
+/// and close it again, for ever. The sender's headers go first, the largest of them before the others.
 fn fit(headers: &mut Table) {
-    let mut sizes: Vec<(usize, ShortString)> =
-        headers.iter().map(|(name, value)| (name.as_str().len() + size(value), name.clone())).collect();
-    let mut total: usize = sizes.iter().map(|(size, _)| size).sum();
+    let foreign = |name: &ShortString| !TRAVELLING.iter().chain(&TOLD).any(|own| *own == name.as_str());
+    let mut sizes: Vec<(bool, usize, ShortString)> = headers
+        .iter()
+        .map(|(name, value)| (foreign(name), name.as_str().len() + size(value), name.clone()))
+        .collect();
+    let mut total: usize = sizes.iter().map(|(_, size, _)| size).sum();
     if total <= HEADERS_MAX {
         return;
     }
     sizes.sort();
     let mut dropped = 0i64;
     while total > HEADERS_MAX
-        && let Some((size, name)) = sizes.pop()
+        && let Some((_, size, name)) = sizes.pop()
     {
         total -= size;
         headers.remove(name.as_str());

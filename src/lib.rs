@@ -3,9 +3,9 @@
 //! ```text
 //! pure      json problem event customer outcome retry breaker limit pace message clock failpoint
 //! ports     imin ledger broker            (traits and their own types)
-//! rooms     letters gate pipeline worker health metrics shutdown telemetry admin
+//! rooms     letters contracts dead_letters gate pipeline worker health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
-//! edge      config app cli                (`app` alone names concrete adapters)
+//! edge      config app doctor cli         (`app` and `doctor` alone name concrete adapters)
 //! aside     sandbox                       (plays imin; nothing of the product knows it)
 //! ```
 //!
@@ -20,8 +20,10 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contracts;
 pub mod customer;
 pub mod dead_letters;
+pub mod doctor;
 pub mod event;
 pub mod failpoint;
 pub mod gate;

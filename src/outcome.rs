@@ -360,3 +360,6 @@ impl Ambiguity {
         json!({ "cause": "ambiguous", "ended": how })
     }
 }
+
+#[cfg(test)]
+mod tests;

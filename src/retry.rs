@@ -111,6 +111,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_bounds_themselves_are_allowed_and_nothing_beyond() {
+        let second = Duration::from_secs(1);
+        let even =
+            Schedule::new(second, 1.0, 1.0, second).expect("the smallest multiplier, the largest jitter");
+        assert_eq!(even.nominal(u32::MAX), second);
+        assert_eq!(Schedule::new(second, 1.0, 1.01, second), Err(ScheduleError::Jitter));
+        assert_eq!(Schedule::new(second, 0.99, 1.0, second), Err(ScheduleError::Multiplier));
+    }
+
     proptest! {
         #[test]
         fn every_interval_lies_within_the_jitter(failures in 1u32..100) {

@@ -58,7 +58,11 @@ use fault::Fault;
 use state::State;
 pub use state::{Accounted, Faults, Stats};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 /// How to play imin.
 #[derive(Debug, Clone)]
@@ -69,6 +73,8 @@ pub struct Options {
     pub api_key: Option<String>,
     /// How long every create takes.
     pub latency: Duration,
+    /// How many creates are worked on at a time; the others wait their turn, and take longer for it.
+    pub capacity: Option<usize>,
     /// Faults in force from the start.
     pub faults: Vec<Fault>,
     /// Where the dice of `@10%` start.
@@ -83,6 +89,7 @@ impl Default for Options {
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             api_key: None,
             latency: Duration::ZERO,
+            capacity: None,
             faults: Vec::new(),
             seed: 0,
             journal: None,
@@ -96,6 +103,8 @@ struct Shared {
     base: String,
     api_key: Option<String>,
     latency: Duration,
+    /// Places to be worked on at; none where there is room for all.
+    places: Option<Semaphore>,
 }
 
 /// A running sandbox; dropped, it stops.
@@ -120,6 +129,7 @@ impl Sandbox {
             base: format!("http://{addr}/api/v2"),
             api_key: options.api_key,
             latency: options.latency,
+            places: options.capacity.map(Semaphore::new),
         });
         let (stop, stopped) = watch::channel(());
         let serving = tokio::spawn(serve::run(listener, Arc::clone(&shared), stopped));

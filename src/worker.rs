@@ -18,6 +18,8 @@ use tracing::{info, warn};
 
 /// How often a paused worker looks whether the queue has something to probe with.
 const PROBE_POLL: Duration = Duration::from_millis(500);
+/// How long it leaves the next probe to the message that made the last one.
+const PROBE_CALM: Duration = Duration::from_millis(100);
 /// How long the rest may take once the grace is over: to give messages back.
 const AFTER_GRACE: Duration = Duration::from_secs(3);
 
@@ -78,6 +80,9 @@ impl Worker {
     }
 
     async fn probe(&self, source: &mut dyn Source, flow: &mut watch::Receiver<Flow>) {
+        if timeout(PROBE_CALM, flow.changed()).await.is_ok() {
+            return;
+        }
         let permit = self.permit().await;
         match source.one().await {
             Some(delivery) => {
@@ -160,3 +165,6 @@ impl Drop for Flight {
         self.0.metrics.in_flight.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

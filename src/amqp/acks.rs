@@ -149,6 +149,25 @@ mod tests {
         assert_eq!(acks.flush(now, false).alone.len(), BATCH);
     }
 
+    #[test]
+    fn a_tag_that_was_given_back_holds_nobody_back() {
+        let (mut acks, now) = (Acks::default(), Instant::now());
+        acks.gone(1);
+        acks.settle(2, now);
+        assert_eq!(acks.flush(now, false), Flush { up_to: Some(2), alone: vec![] });
+    }
+
+    #[test]
+    fn a_tag_that_was_written_is_not_written_again() {
+        let (mut acks, now) = (Acks::default(), Instant::now());
+        acks.settle(1, now);
+        acks.settle(1, now);
+        assert_eq!(acks.waiting(), 1);
+        acks.flush(now, false);
+        acks.settle(1, now);
+        assert_eq!((acks.waiting(), acks.flush(now, true)), (0, Flush::default()));
+    }
+
     proptest! {
         /// Whatever the order and the flushes between: each settled tag is acknowledged once, no other
         /// is, and the tag of a `multiple` ack is itself outstanding (RabbitMQ closes the channel otherwise).

@@ -40,6 +40,17 @@ pub enum EndpointError {
     },
 }
 
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing came back in time.
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    /// What lapin says: the network, TLS, or the broker's refusal.
+    #[error(transparent)]
+    Failed(#[from] lapin::Error),
+}
+
 impl Endpoint {
     /// The endpoint at `url` (`amqp://…` or `amqps://…`).
     pub fn new(url: &str, heartbeat: Duration) -> Result<Self, EndpointError> {
@@ -66,6 +77,11 @@ impl Endpoint {
         Ok(self)
     }
 
+    /// The host and port.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+    }
+
     /// The virtual host.
     pub fn vhost(&self) -> &str {
         &self.uri.vhost
@@ -78,16 +94,18 @@ impl Endpoint {
 
     /// Connects once; `purpose` is shown in the broker's list of connections.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, String> {
+        self.open(purpose).await.map_err(|error| error.to_string())
+    }
+
+    /// The same, for a caller who wants to know what kind of trouble it is.
+    pub async fn open(&self, purpose: &str) -> Result<Connection, ConnectError> {
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("{NAME} {VERSION} {purpose}").into());
-        let runtime = lapin::runtime::default_runtime().map_err(|error| error.to_string())?;
+        let runtime = lapin::runtime::default_runtime()?;
         let connecting =
             Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime);
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {CONNECT_TIMEOUT:?}")),
-        }
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        Ok(connected.map_err(|_| ConnectError::Silent(CONNECT_TIMEOUT))??)
     }
 }
 

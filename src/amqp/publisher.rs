@@ -19,7 +19,7 @@ use lapin::{
 use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
@@ -27,6 +27,8 @@ use tracing::{info, warn};
 const WINDOW: usize = 4096;
 /// The shortest time between two declarations of the topology.
 const MEND_EVERY: Duration = Duration::from_secs(1);
+/// How often a connection is asked whether the broker has blocked it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the observer of a connection is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +122,8 @@ impl Task {
                             return;
                         }
                         End::Lost(reason) => {
-                            // The channel alone is gone: an exchange is missing, most likely.
-                            if connection.status().connected() {
+                            // The broker closed the channel alone: an exchange is missing, most likely.
+                            if connection.status().connected() && !channel.status().connected() {
                                 self.mend(&connection).await;
                             }
                             reason
@@ -202,12 +204,15 @@ impl Task {
                         return End::Closed;
                     };
                     if let Err(reason) = self.write(channel, command, confirms).await {
-                        return End::Lost(reason);
+                        return self.lost(connection, confirms, reason).await;
                     }
                 }
-                () = sleep_until(deadline) => {
-                    if !confirms.is_empty() {
-                        return End::Lost(self.overdue(connection));
+                () = sleep_until(deadline.min(Instant::now() + LOOK_EVERY)) => {
+                    let overdue = confirms.deadline().is_some_and(|deadline| deadline <= Instant::now());
+                    if overdue || connection.status().blocked() {
+                        // It may hang without a close: nothing on it can be believed any more.
+                        let reason = format!("the broker did not confirm within {:?}", self.confirm_timeout);
+                        return self.lost(connection, confirms, reason).await;
                     }
                     if !channel.status().connected() {
                         return End::Lost("the channel was closed".into());
@@ -215,6 +220,29 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// The connection is given up: at once, or once the broker takes messages again. A new connection
+    /// would seem to work until the first publish on it, and only this one is told of the end.
+    async fn lost(
+        &mut self,
+        connection: &Connection,
+        confirms: &mut Confirms<Confirm>,
+        reason: String,
+    ) -> End {
+        if !connection.status().blocked() {
+            return End::Lost(reason);
+        }
+        let blocked = "the broker has blocked this connection: it is short of memory or disk space";
+        warn!("publishing is blocked by the broker, which is short of memory or disk space");
+        (self.observer)(Link::Down(blocked.into()));
+        confirms.fail_all(&PublishError::Connection(blocked.into()));
+        while connection.status().connected() && connection.status().blocked() {
+            if self.refuse_while(sleep(LOOK_EVERY), blocked).await.is_none() {
+                return End::Closed;
+            }
+        }
+        End::Lost("it was blocked by the broker, and no longer is".into())
     }
 
     /// Declares the topology again, now and then.
@@ -237,13 +265,6 @@ impl Task {
             }
             Err(_) => warn!("a message found no queue or no exchange, and none could be declared in time"),
         }
-    }
-
-    /// A confirm is overdue: the connection may hang without a close, or the broker may have blocked it.
-    /// Either way nothing on it can be believed any more.
-    fn overdue(&self, connection: &Connection) -> String {
-        let blocked = if connection.status().blocked() { " (it has blocked this connection)" } else { "" };
-        format!("the broker did not confirm within {:?}{blocked}", self.confirm_timeout)
     }
 
     async fn write(

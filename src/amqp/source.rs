@@ -21,13 +21,14 @@ use futures_util::{
 };
 use lapin::{
     Channel, Connection, Consumer,
+    message::BasicGetMessage,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
         BasicQosOptions, QueueDeclareOptions,
     },
     types::{FieldTable, ShortString},
 };
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -64,17 +65,24 @@ pub struct AmqpSource {
 struct Session {
     connection: Connection,
     channel: Channel,
-    /// None while paused.
-    consumer: Option<Consumer>,
-    /// The question for a consumer, kept here so that a caller who stops waiting does not lose the
-    /// answer: messages that come to a consumer of nobody's are stuck until the channel closes.
-    starting: Option<BoxFuture<'static, lapin::Result<Consumer>>>,
-    /// What a pause has gathered so far, for the same reason.
+    flow: Flow,
+    /// A `basic.get` that the broker has not answered yet.
+    getting: Option<BoxFuture<'static, lapin::Result<Option<BasicGetMessage>>>>,
+    /// What the consumer had fetched when it was stopped.
     fetched: Vec<Delivery>,
     settled: mpsc::UnboundedSender<Settled>,
     acks: JoinHandle<()>,
     lost: CancellationToken,
     _ends: DropGuard,
+}
+
+/// Whether deliveries come. What the broker was asked for is kept until it answers, since whoever waits
+/// for that may be called away, and what nobody holds is stuck until its channel ends.
+enum Flow {
+    Paused,
+    Starting(BoxFuture<'static, lapin::Result<Consumer>>),
+    Running(Consumer),
+    Stopping(Consumer),
 }
 
 enum Settled {
@@ -130,8 +138,8 @@ impl AmqpSource {
     /// Writes the acks that wait, in order, and closes the connection. Bounded in time.
     pub async fn close(&mut self) {
         if let Some(session) = self.session.take() {
-            let Session { connection, channel, settled, acks, consumer, starting, fetched, .. } = session;
-            drop((fetched, settled, starting, consumer));
+            let Session { connection, channel, settled, acks, flow, getting, fetched, .. } = session;
+            drop((settled, flow, getting, fetched));
             let closing = async {
                 let _ = acks.await;
                 let _ = channel.close(200, "done".into()).await;
@@ -196,7 +204,7 @@ impl Source for AmqpSource {
             let Some(session) = &mut self.session else {
                 return Vec::new();
             };
-            match timeout(ANSWER, session.pause(&self.settings.queue)).await {
+            match timeout(ANSWER, session.pause()).await {
                 Ok(Ok(fetched)) => fetched,
                 Ok(Err(error)) => {
                     self.down(error.to_string());
@@ -217,6 +225,10 @@ impl Source for AmqpSource {
                 let _ = self.try_connect().await;
                 return None;
             };
+            if session.lost.is_cancelled() {
+                self.down("the connection is lost".into());
+                return None;
+            }
             match timeout(ANSWER, session.get(&self.settings.queue)).await {
                 Ok(Ok(delivery)) => delivery,
                 Ok(Err(error)) => {
@@ -252,8 +264,8 @@ impl Session {
         Ok(Self {
             connection,
             channel,
-            consumer: None,
-            starting: None,
+            flow: Flow::Paused,
+            getting: None,
             fetched: Vec::new(),
             settled,
             acks,
@@ -280,76 +292,93 @@ impl Session {
 
     async fn receive(&mut self, queue: &str) -> Result<Delivery, String> {
         let lost = self.lost.clone();
-        let started = timeout(ANSWER, self.consumer(queue)).await;
-        let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
-        let consumer = started.map_err(|error| error.to_string())?;
-        let item = tokio::select! {
-            item = consumer.next() => item,
-            () = lost.cancelled() => return Err("the connection is lost".into()),
-        };
-        match item {
-            Some(Ok(delivery)) => Ok(self.wrap(delivery)),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("the broker cancelled the consumer".into()),
-        }
-    }
-
-    /// The consumer, started where there is none. Dropped, it goes on where it was.
-    async fn consumer(&mut self, queue: &str) -> lapin::Result<&mut Consumer> {
-        let consumer = match self.consumer.take() {
-            Some(consumer) => consumer,
-            None => {
-                let (channel, queue) = (self.channel.clone(), queue.to_owned());
-                let start = || consume(channel, queue).boxed();
-                let started = self.starting.get_or_insert_with(start).await;
-                self.starting = None;
-                started?
+        let receiving = async {
+            match self.running(queue).await?.next().await {
+                Some(Ok(delivery)) => Ok(self.wrap(delivery)),
+                Some(Err(error)) => Err(error.to_string()),
+                None => Err("the broker cancelled the consumer".into()),
             }
         };
-        Ok(self.consumer.insert(consumer))
+        tokio::select! {
+            () = lost.cancelled() => Err("the connection is lost".into()),
+            received = receiving => received,
+        }
     }
 
-    async fn pause(&mut self, queue: &str) -> lapin::Result<Vec<Delivery>> {
-        if self.starting.is_some() {
-            self.consumer(queue).await?;
+    /// The consumer, started where it is not running. Safe to drop and call again.
+    async fn running(&mut self, queue: &str) -> Result<&mut Consumer, String> {
+        if matches!(self.flow, Flow::Paused) {
+            self.flow = Flow::Starting(consume(self.channel.clone(), queue.into()).boxed());
         }
-        if let Some(consumer) = &self.consumer {
+        if let Flow::Starting(starting) = &mut self.flow {
+            let started = timeout(ANSWER, starting).await;
+            let started = started.map_err(|_| "the broker did not start the consumer in time".to_owned())?;
+            self.flow = Flow::Running(started.map_err(|error| error.to_string())?);
+        }
+        match &mut self.flow {
+            Flow::Running(consumer) => Ok(consumer),
+            Flow::Paused | Flow::Starting(_) | Flow::Stopping(_) => Err("the consumer was stopped".into()),
+        }
+    }
+
+    /// Stops the consumer; what it had fetched. Safe to drop and call again.
+    async fn pause(&mut self) -> lapin::Result<Vec<Delivery>> {
+        if let Some(getting) = &mut self.getting {
+            let got = getting.await?;
+            self.getting = None;
+            self.fetched.extend(got.map(|message| self.wrap(message.delivery)));
+        }
+        if let Flow::Starting(starting) = &mut self.flow {
+            self.flow = Flow::Running(starting.await?);
+        }
+        self.flow = match std::mem::replace(&mut self.flow, Flow::Paused) {
+            Flow::Running(consumer) => Flow::Stopping(consumer),
+            other => other,
+        };
+        if let Flow::Stopping(consumer) = &mut self.flow {
             self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
-        }
-        while let Some(consumer) = &mut self.consumer {
-            match consumer.next().await {
-                Some(delivery) => {
-                    let delivery = self.wrap(delivery?);
-                    self.fetched.push(delivery);
-                }
-                None => self.consumer = None,
+            while let Some(delivery) = consumer.next().await {
+                let delivery = wrap(delivery?, &self.settled, &self.lost);
+                self.fetched.push(delivery);
             }
+            self.flow = Flow::Paused;
         }
-        Ok(mem::take(&mut self.fetched))
+        Ok(std::mem::take(&mut self.fetched))
     }
 
+    /// One message. Safe to drop and call again: what was asked for comes with the next call of this or of `pause`.
     async fn get(&mut self, queue: &str) -> lapin::Result<Option<Delivery>> {
-        let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?;
+        let (channel, queue) = (self.channel.clone(), queue.into());
+        let asking = async move { channel.basic_get(queue, BasicGetOptions { no_ack: false }).await };
+        let got = self.getting.get_or_insert_with(|| asking.boxed()).await?;
+        self.getting = None;
         Ok(got.map(|message| self.wrap(message.delivery)))
     }
 
     fn wrap(&self, delivery: lapin::message::Delivery) -> Delivery {
-        let handle =
-            Handle { tag: delivery.delivery_tag, settled: self.settled.clone(), lost: self.lost.clone() };
-        let message = Message {
-            body: delivery.data.into(),
-            properties: delivery.properties,
-            exchange: delivery.exchange,
-            routing_key: delivery.routing_key,
-            redelivered: delivery.redelivered,
-        };
-        Delivery::new(message, Box::new(handle))
+        wrap(delivery, &self.settled, &self.lost)
     }
 }
 
-async fn consume(channel: Channel, queue: String) -> lapin::Result<Consumer> {
+fn wrap(
+    delivery: lapin::message::Delivery,
+    settled: &mpsc::UnboundedSender<Settled>,
+    lost: &CancellationToken,
+) -> Delivery {
+    let handle = Handle { tag: delivery.delivery_tag, settled: settled.clone(), lost: lost.clone() };
+    let message = Message {
+        body: delivery.data.into(),
+        properties: delivery.properties,
+        exchange: delivery.exchange,
+        routing_key: delivery.routing_key,
+        redelivered: delivery.redelivered,
+    };
+    Delivery::new(message, Box::new(handle))
+}
+
+async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer> {
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    channel.basic_consume(queue.as_str().into(), ShortString::default(), options, arguments).await
+    channel.basic_consume(queue, ShortString::default(), options, arguments).await
 }
 
 /// Writes acknowledgements in batches until every handle is gone or the channel fails.

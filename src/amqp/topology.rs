@@ -227,19 +227,23 @@ fn retry_queue(names: &Names, delay: Duration) -> Queue {
 }
 
 impl Exchange {
-    async fn declare(&self, channel: &Channel, passive: bool) -> lapin::Result<()> {
-        let kind = match self.kind {
+    pub(super) fn kind(&self) -> ExchangeKind {
+        match self.kind {
             "fanout" => ExchangeKind::Fanout,
             "direct" => ExchangeKind::Direct,
             _ => ExchangeKind::Topic,
-        };
+        }
+    }
+
+    async fn declare(&self, channel: &Channel, passive: bool) -> lapin::Result<()> {
+        let kind = self.kind();
         let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
         channel.exchange_declare(self.name.as_str().into(), kind, options, table(&self.arguments)).await
     }
 }
 
 impl Queue {
-    fn all_arguments(&self) -> Vec<(&'static str, Value)> {
+    pub(super) fn all_arguments(&self) -> Vec<(&'static str, Value)> {
         let mut all = vec![("x-queue-type", json!("quorum"))];
         all.extend(self.arguments.iter().cloned());
         all
@@ -266,21 +270,21 @@ fn object(arguments: &[(&'static str, Value)]) -> Value {
     Value::Object(arguments.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
 }
 
-fn table(arguments: &[(&'static str, Value)]) -> FieldTable {
+pub(super) fn table<N: AsRef<str>>(arguments: &[(N, Value)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in arguments {
         let value = match value {
             Value::Number(n) => AMQPValue::LongLongInt(n.as_i64().unwrap_or(i64::MAX)),
             other => AMQPValue::LongString(other.as_str().unwrap_or_default().into()),
         };
-        table.insert((*name).into(), value);
+        table.insert(name.as_ref().into(), value);
     }
     table
 }
 
 /// Turns the broker's refusal into words that say what to do. RabbitMQ's 406 reads:
 /// `inequivalent arg 'x-delivery-limit' for queue 'q' in vhost '/': received '5' but current is '9'`.
-fn explain(error: lapin::Error) -> TopologyError {
+pub(super) fn explain(error: lapin::Error) -> TopologyError {
     let lapin::ErrorKind::ProtocolError(amqp) = error.kind() else {
         return TopologyError::Connection(error);
     };

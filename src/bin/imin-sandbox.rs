@@ -5,6 +5,7 @@ use imin_customer_worker::sandbox::{Options, Sandbox, fault::Fault};
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -50,6 +51,9 @@ struct Arguments {
     /// How long every create takes, like 50ms
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     latency: Duration,
+    /// How many creates are worked on at a time; the others wait their turn
+    #[arg(long)]
+    capacity: Option<NonZeroUsize>,
     /// A fault, see below; can be given more than once
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
@@ -86,10 +90,11 @@ fn run(arguments: Arguments) -> io::Result<()> {
 }
 
 async fn serve(arguments: Arguments) -> io::Result<()> {
-    let Arguments { addr, api_key, latency, faults, seed, journal } = arguments;
+    let Arguments { addr, api_key, latency, capacity, faults, seed, journal } = arguments;
+    let capacity = capacity.map(NonZeroUsize::get);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let sandbox = Sandbox::start(Options { addr, api_key, latency, faults, seed, journal }).await?;
+    let sandbox = Sandbox::start(Options { addr, api_key, latency, capacity, faults, seed, journal }).await?;
     writeln!(io::stdout(), "listening on http://{}", sandbox.addr())?;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -39,7 +39,8 @@ pub(super) const ABOUT: &str = "\
 Publish create-customer events.
 
 A FILE holds JSON objects: one a line, one after another, or in an array. An object that is a \
-CloudEvent (it has a specversion) is sent as it is; any other is the data of an event.";
+CloudEvent (it has a specversion) is sent as it is; one that `dead-letters export` wrote goes back to \
+the dead letters, as it was; any other is the data of an event.";
 
 /// What to send, and as what.
 #[derive(Debug, clap::Args)]
@@ -71,7 +72,8 @@ pub(super) async fn run(arguments: &Args, config: &Config) -> anyhow::Result<()>
     let started = Instant::now();
     let shutdown = Shutdown::on_signals()?;
     let publisher = app::publisher(config).await?;
-    let encoder = Encoder::new(arguments, &config.broker.names);
+    let names = app::names(&config.broker.names);
+    let encoder = Encoder::new(arguments, &names);
     let progress = Progress::over(&arguments.files).await;
     let mut sending = Sending::new(&*publisher, &encoder, &progress, shutdown.drain.child_token());
     tokio::select! {

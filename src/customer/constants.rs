@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// `@context`
-pub(super) const CONTEXT: &str = "https://openactive.io/";
-/// `@type`
-pub(super) const ACCOUNT: &str = "CustomerAccount";
-/// `customer.@type`
-pub(super) const PERSON: &str = "Person";
+/// What `@context` is, here and at imin.
+pub const CONTEXT: &str = "https://openactive.io/";
+/// What `@type` is.
+pub const ACCOUNT: &str = "CustomerAccount";
+/// What `customer.@type` is.
+pub const PERSON: &str = "Person";
 
 /// The constants that a request body leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

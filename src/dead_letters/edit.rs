@@ -128,7 +128,8 @@ pub fn edited(letter: &Message, body: Vec<u8>, today: Date) -> Edited {
     let before = read(letter, today).0;
     let message = Message { body: body.into(), ..letter.clone() };
     let (key, problems) = read(&message, today);
-    if key == before || letter.properties.message_id().is_some() {
+    let named = letter.properties.message_id().as_ref().is_some_and(|id| !id.as_str().is_empty());
+    if key == before || named {
         return Edited { message, key, problems };
     }
     let id = event::id_of_body(&letter.body);

@@ -23,7 +23,7 @@ const UNDER_WAY: usize = 64;
 
 /// What becomes of one letter.
 pub struct Send {
-    /// Its key.
+    /// The key by which the worker will tell of it.
     pub key: Uuid,
     /// What is published for it.
     pub publication: Publication,
@@ -145,13 +145,14 @@ impl Run<'_> {
         let Self { shelf, publisher, mut watch, pace, stop, choose, progress } = self;
         let mut state = State::new(publisher, pace, watch.is_some());
         while !state.over() {
-            let (goes_on, waits, has_room) = (state.goes_on(), state.waits(), state.has_room());
+            let (goes_on, waits) = (state.goes_on() && !state.deaf, state.waits());
+            let has_room = state.has_room();
             let (deadline, next_at) = (state.deadline(), state.next_at);
             tokio::select! {
                 biased;
                 Some(confirmed) = state.under_way.next() => state.settle(shelf, confirmed).await,
                 ended = next_word(&mut watch) => state.hear(&ended),
-                () = stop.cancelled(), if goes_on => state.end(Stop::Interrupted),
+                () = stop.cancelled(), if goes_on => state.interrupt(),
                 () = sleep_until(deadline), if waits => state.lose_patience(),
                 next = next_letter(shelf, next_at), if has_room => match next {
                     Ok(Some(held)) => if let Some(send) = choose(&held) {
@@ -233,6 +234,15 @@ impl<'a> State<'a> {
         *self.tally.outcomes.entry(ended.outcome.clone()).or_default() += 1;
         if self.in_canary() && !is_good(&ended.outcome) {
             self.end(Stop::CanaryFailed);
+        }
+    }
+
+    /// Takes no more; where there is no more, there is only no more to be heard.
+    fn interrupt(&mut self) {
+        if self.exhausted {
+            self.deaf = true;
+        } else {
+            self.end(Stop::Interrupted);
         }
     }
 

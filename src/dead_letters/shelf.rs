@@ -54,7 +54,8 @@ pub trait Shelf: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Held>, ShelfError>>;
     /// Takes a letter off for good.
     fn take_off(&mut self, tag: u64) -> BoxFuture<'_, Result<(), ShelfError>>;
-    /// Ends the look: what was not taken off is back where it was, in its order.
+    /// Ends the look: what was not taken off is back where it was; in its order, if the look went to the
+    /// end.
     fn put_back(self: Box<Self>) -> BoxFuture<'static, Result<(), ShelfError>>;
 }
 

@@ -9,7 +9,11 @@ fn good() -> Answer {
 }
 
 fn gate() -> Arc<Gate> {
-    Gate::new(Settings {
+    Gate::new(settings())
+}
+
+fn settings() -> Settings {
+    Settings {
         breaker: BreakerSettings {
             failure_rate: 0.5,
             window: Duration::from_secs(10),
@@ -23,7 +27,7 @@ fn gate() -> Arc<Gate> {
         rate_limit: None,
         retry_budget: 0.2,
         retry_after_max: Duration::from_secs(60),
-    })
+    }
 }
 
 async fn enter(gate: &Arc<Gate>) -> Place {
@@ -100,7 +104,7 @@ async fn a_retry_after_is_shared_by_all_and_clamped() {
 #[tokio::test(start_paused = true)]
 async fn a_suspended_worker_gives_messages_back_and_resumes() {
     let gate = gate();
-    gate.suspend(Pause::Ledger, "disk full");
+    gate.suspend(Pause::Ledger, "disk full".into());
     assert!(gate.enter(false).await.is_err());
     gate.resume(Pause::Ledger);
     let _place = enter(&gate).await;
@@ -109,7 +113,7 @@ async fn a_suspended_worker_gives_messages_back_and_resumes() {
 #[tokio::test(start_paused = true)]
 async fn without_a_publisher_everyone_waits() {
     let gate = gate();
-    gate.suspend(Pause::Broker, "gone");
+    gate.suspend(Pause::Broker, "gone".into());
     let waiting = tokio::spawn({
         let gate = gate.clone();
         async move { gate.enter(false).await.is_ok() }
@@ -123,13 +127,14 @@ async fn without_a_publisher_everyone_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_brown_out_is_not_multiplied_by_retries() {
     let gate = gate();
-    // One call in three fails: not enough for the breaker.
+    // Not enough for the breaker.
+    let answer = |n| if n % 3 == 2 { BAD } else { good() };
     for n in 0..60 {
-        enter(&gate).await.report(if n % 3 == 0 { &BAD } else { &good() });
+        enter(&gate).await.report(&answer(n));
     }
     let mut granted = 0;
     while let Ok(place) = gate.enter(true).await {
-        place.report(if granted % 3 == 0 { &BAD } else { &good() });
+        place.report(&answer(granted));
         granted += 1;
     }
     // Ten from the reserve and a fifth of sixty.
@@ -194,16 +199,24 @@ async fn room_that_grows_is_used_by_those_who_wait_already() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mended_key_is_tried_at_once() {
-    let gate = gate();
-    enter(&gate).await.report(&Answer::Misconfigured { status: 401 });
+async fn the_pace_is_kept_even_when_whoever_watches_the_clock_is_called_away() {
+    let gate = Gate::new(Settings { rate_limit: Some(10.0), ..settings() });
+    enter(&gate).await.report(&good());
     let start = Instant::now();
-    let probe = tokio::spawn({
-        let gate = gate.clone();
-        async move { gate.enter(true).await }
-    });
+    let call = |gate: &Arc<Gate>| {
+        let gate = Arc::clone(gate);
+        tokio::spawn(async move { enter(&gate).await.report(&good()) })
+    };
+    let first = call(&gate);
     tokio::task::yield_now().await;
-    gate.probe_now();
-    let _place = probe.await.expect("ends").expect("may probe");
-    assert_eq!(start.elapsed(), Duration::ZERO);
+    let others: Vec<_> = (0..6).map(|_| call(&gate)).collect();
+    tokio::task::yield_now().await;
+    first.abort();
+    for task in others {
+        task.await.expect("ends");
+    }
+    // Timers have a precision of a millisecond.
+    let late = start.elapsed().saturating_sub(Duration::from_millis(600));
+    assert!(late < Duration::from_millis(10), "{late:?}");
+    assert!(start.elapsed() >= Duration::from_millis(600));
 }

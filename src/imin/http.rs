@@ -36,6 +36,8 @@ use std::{
 use tokio::sync::watch;
 use url::Url;
 
+pub mod look;
+
 /// The longest body of an answer that is read, in bytes; imin mirrors a request, which is far shorter.
 const LONGEST_BODY: usize = 256 * 1024;
 /// How long a connection may idle in the pool. Shorter than the five seconds after which common

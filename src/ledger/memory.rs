@@ -74,6 +74,21 @@ impl MemoryLedger {
         }
         Ok(begun)
     }
+
+    /// A begin whose answer gets lost on the way back: on record, and the caller hears of an error.
+    #[cfg(test)]
+    pub(crate) fn begin_unheard(&self, intent: Intent) -> LedgerError {
+        // The claim goes with the answer.
+        let _claim = self.claims.take(intent.key).map(|_claim| self.apply(&Op::Begin(intent)));
+        LedgerError::unwritten("the answer got lost")
+    }
+
+    /// A finish whose answer gets lost: on record, and the key stays taken until it is done again.
+    #[cfg(test)]
+    pub(crate) fn finish_unheard(&self, key: EventKey, how: Finish) -> LedgerError {
+        let _ = self.apply(&Op::Finish(key, how));
+        LedgerError::unwritten("the answer got lost")
+    }
 }
 
 impl Ledger for MemoryLedger {

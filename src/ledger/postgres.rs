@@ -14,6 +14,7 @@ use crate::event::EventKey;
 use batcher::Message;
 use connect::Connections;
 use futures_util::future::BoxFuture;
+pub(in crate::ledger) use inspect::inspect;
 use lease::Lease;
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -29,6 +30,7 @@ mod batch;
 mod batcher;
 mod columns;
 mod connect;
+mod inspect;
 mod lease;
 mod schema;
 mod sweep;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::event::EventKey;
 use futures_util::future::BoxFuture;
+pub(in crate::ledger) use inspect::inspect;
 use std::{
     path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
@@ -22,6 +23,7 @@ use writer::{Message, Writer};
 mod file;
 mod filter;
 mod generations;
+mod inspect;
 mod rows;
 mod writer;
 mod written;

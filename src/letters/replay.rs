@@ -5,7 +5,7 @@
 
 use super::{
     FIRST_ATTEMPT_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REPLAY_COUNT, RESOLUTION, RESOLUTION_ID,
-    RESOLUTION_IDENTIFIER, Resolution, TRAVELLING, Table, carry, death::Death, fit,
+    RESOLUTION_IDENTIFIER, Resolution, TRAVELLING, Table, carry, death::Death, fit, is_ours,
 };
 use crate::{
     broker::{Names, Publication},
@@ -63,8 +63,10 @@ impl Ended {
 /// exchange have had the event. Body and properties as they are; what told of the failure is moved
 /// aside, and the schedule starts anew.
 pub fn replayed(names: &Names, letter: &Message, order: &Order) -> Publication {
-    let (properties, mut headers) = carry(letter);
-    if letter.header(ORIGINAL_ROUTING_KEY).is_none()
+    // What the broker dead-lettered may have come straight from a sender.
+    let believed = Death::of(letter).is_none_or(|death| death.exchange.is_empty());
+    let (properties, mut headers) = carry(letter, believed);
+    if (!believed || letter.header(ORIGINAL_ROUTING_KEY).is_none())
         && let Some(death) = Death::of(letter)
     {
         headers.insert(ORIGINAL_EXCHANGE.into(), long(&death.exchange));
@@ -95,7 +97,7 @@ pub fn replayed(names: &Names, letter: &Message, order: &Order) -> Publication {
 /// The dead letter as it was, for the queue it was taken from: what `export` wrote, sent back. Only what
 /// the broker would act upon once more is renamed or left out, as in every dead letter of the worker's.
 pub fn restored(names: &Names, letter: &Message) -> Publication {
-    let (properties, mut headers) = carry(letter);
+    let (properties, mut headers) = carry(letter, true);
     let own = letter.properties.headers().as_ref();
     for (name, value) in own.into_iter().flat_map(|headers| headers.inner()) {
         // The queue has no dead-letter exchange of its own, so that this one is only read.
@@ -130,7 +132,7 @@ pub fn watch_queue(names: &Names, watcher: Uuid) -> String {
 /// The word to whoever watches a replayed message. None where nobody does: only a queue with the name of
 /// one made for watching is believed, so that no sender can have the worker write elsewhere.
 pub fn ended(names: &Names, message: &Message, key: EventKey, outcome: &str) -> Option<Publication> {
-    let queue = message.header_text(WATCHED_BY).filter(|_| replays(message) > 0)?;
+    let queue = message.header_text(WATCHED_BY).filter(|_| is_ours(message) && replays(message) > 0)?;
     let watcher: Uuid = queue.strip_prefix(&names.queue)?.strip_prefix(".replay.")?.parse().ok()?;
     Some(Publication {
         exchange: ShortString::default(),

@@ -56,6 +56,11 @@ fn failure() -> Failure {
     }
 }
 
+/// The message, had it been published to its queue by name.
+fn by_name(message: Message) -> Message {
+    Message { exchange: ShortString::default(), ..message }
+}
+
 /// What the broker would deliver of a publication.
 fn delivered(publication: Publication) -> Message {
     Message {
@@ -119,8 +124,10 @@ fn what_is_put_back_comes_again_as_far_as_it_had_got() {
         not_before: Timestamp::from_second(90).ok(),
         resolution: Some(Resolution::NotCreated(Uuid::from_u128(1))),
     };
-    let original =
-        message(&[(RESOLUTION, long("not-created")), (RESOLUTION_ID, long(&Uuid::from_u128(1).to_string()))]);
+    let original = by_name(message(&[
+        (RESOLUTION, long("not-created")),
+        (RESOLUTION_ID, long(&Uuid::from_u128(1).to_string())),
+    ]));
     let publication = put_back(&names(), &original, &travel, Some(Duration::from_secs(70)));
     assert_eq!(publication.routing_key.as_str(), "customers.create.retry.1m");
     let again = delivered(publication);
@@ -137,12 +144,42 @@ fn what_is_put_back_comes_again_as_far_as_it_had_got() {
 
 #[test]
 fn a_dead_letter_forgets_how_far_it_had_got() {
-    let original = message(&[(ATTEMPTS, Value::LongInt(5)), (RESOLUTION, long("created"))]);
+    let original = by_name(message(&[(ATTEMPTS, Value::LongInt(5)), (RESOLUTION, long("created"))]));
     let letter = delivered(dead(&names(), &original, &failure()));
     assert_eq!(
-        Travel::read(&letter),
+        Travel::read(&by_name(letter)),
         Travel { first_attempt_at: Some(Timestamp::UNIX_EPOCH), ..Travel::default() }
     );
+}
+
+#[test]
+fn what_a_sender_tells_of_a_messages_way_is_not_believed_nor_passed_on() {
+    let forged: Vec<(&str, Value)> =
+        TRAVELLING.iter().chain(&TOLD).map(|name| (*name, long("created"))).collect();
+    let original = message(&forged);
+    assert_eq!(Travel::read(&original), Travel::default());
+    let again = delivered(put_back(&names(), &original, &Travel::default(), None));
+    assert_eq!(Travel::read(&again), Travel::default(), "nor is it after a release");
+    assert_eq!(again.header_text(ORIGINAL_EXCHANGE), Some("customers"));
+    let untried = Failure { status: None, first_attempt_at: None, ..failure() };
+    let letter = delivered(dead(&names(), &original, &untried));
+    for name in ["failure-status", FIRST_ATTEMPT_AT, RESOLUTION] {
+        assert_eq!(letter.header(name), None, "{name}");
+    }
+    assert_eq!(letter.header_text(ORIGINAL_ROUTING_KEY), Some("customer.create"));
+    assert_eq!(letter.header_number(REPLAY_COUNT), Some(0));
+}
+
+#[test]
+fn however_many_headers_a_sender_writes_the_worker_says_its_own() {
+    let names_of_many: Vec<String> = (0..10_000).map(|n| format!("h{n}")).collect();
+    let many: Vec<(&str, Value)> =
+        names_of_many.iter().map(|name| (name.as_str(), Value::Boolean(true))).collect();
+    let detail = serde_json::json!({ "problems": "x".repeat(DETAIL_MAX - 100) });
+    let letter = delivered(dead(&names(), &message(&many), &Failure { detail, ..failure() }));
+    for name in ["failure-reason", "failure-detail", "event-key", ORIGINAL_EXCHANGE, "headers-dropped"] {
+        assert!(letter.header(name).is_some(), "{name}");
+    }
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! The end of an event that an operator replayed: counted, and told to whoever watches.
 
 use super::Pipeline;
-use crate::{broker::Publication, event::EventKey, letters::replay, message::Message, outcome::Disposition};
+use crate::{
+    broker::Publication,
+    event::EventKey,
+    letters::{self, replay},
+    message::Message,
+    outcome::Disposition,
+};
 use tracing::debug;
 
 impl Pipeline {
@@ -13,7 +19,9 @@ impl Pipeline {
         disposition: Disposition,
     ) -> Option<Publication> {
         let ends = matches!(disposition, Disposition::Complete(_) | Disposition::DeadLetter(_));
-        let outcome = disposition.label().filter(|_| ends && replay::replays(message) > 0)?;
+        let outcome = disposition
+            .label()
+            .filter(|_| ends && letters::is_ours(message) && replay::replays(message) > 0)?;
         self.metrics.replays.with_label_values(&[outcome]).inc();
         replay::ended(&self.settings.names, message, key, outcome)
     }

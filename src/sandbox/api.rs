@@ -119,7 +119,7 @@ async fn answer(shared: &Shared, key: Option<&str>, body: &Bytes) -> Result<Repl
     let customer = Customer::read(body);
     let email = customer.as_ref().ok().map(|customer| customer.email.as_ref());
     let fault = shared.state.fault(email);
-    wait(shared.latency + fault.map_or(Duration::ZERO, |fault: Fault| fault.delay)).await;
+    work(shared, shared.latency + fault.map_or(Duration::ZERO, |fault: Fault| fault.delay)).await;
     let effect = fault.map_or(Effect::Serve, |fault| fault.effect);
     let made = match &customer {
         Ok(customer) if effect.makes() => Some(make(shared, key, customer, body)),
@@ -144,7 +144,12 @@ async fn answer(shared: &Shared, key: Option<&str>, body: &Bytes) -> Result<Repl
     }
 }
 
-async fn wait(time: Duration) {
+/// Takes its time, at one of the places where there are only so many.
+async fn work(shared: &Shared, time: Duration) {
+    let _place = match &shared.places {
+        Some(places) => places.acquire().await.ok(),
+        None => None,
+    };
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }

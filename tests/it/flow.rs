@@ -1,7 +1,7 @@
 //! The flow of deliveries, stopped and started: no message gets stuck between the broker and the worker.
 
 use crate::support::{
-    worker::PATIENCE,
+    worker::{PATIENCE, poll},
     world::{World, customer, names},
 };
 use futures_util::FutureExt;
@@ -12,10 +12,20 @@ use imin_customer_worker::{
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
-const MESSAGES: usize = 20;
+const MESSAGES: u16 = 20;
 
 fn id(delivery: &Delivery) -> String {
     delivery.message.properties.message_id().as_ref().expect("an id").to_string()
+}
+
+/// Waits until the work queue has so many messages ready and so many consumers.
+async fn queue_looks(world: &World, so: (u32, u32)) {
+    let reached = async {
+        while world.look("customers.create").await != so {
+            poll().await;
+        }
+    };
+    timeout(PATIENCE, reached).await.expect("the queue gets there");
 }
 
 /// A caller that gives up waiting at any moment, even while the consumer is being started, finds
@@ -28,8 +38,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
     }
     let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
     let topology = Topology::new(&names(), Some(100));
-    let settings =
-        source::Settings { queue: names().queue, prefetch: MESSAGES as u16, topology, apply: false };
+    let settings = source::Settings { queue: names().queue, prefetch: MESSAGES, topology, apply: false };
     let mut source = AmqpSource::new(endpoint, settings, source::nobody());
     source.prepare().await.expect("the topology stands");
     let mut seen = BTreeSet::new();
@@ -38,6 +47,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         // Dropped, it is given back.
     }
     for polls in [1, 2] {
+        queue_looks(&world, (MESSAGES.into(), 0)).await;
         // The question for a consumer goes out with the first look and is answered much later.
         for _ in 0..polls {
             drop(source.next().now_or_never());
@@ -46,7 +56,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
             .await
             .expect("all of them on their way");
         let fetched = timeout(PATIENCE, source.pause()).await.expect("bounded");
-        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), MESSAGES);
+        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), usize::from(MESSAGES));
         drop(fetched);
     }
     drop(source.next().now_or_never());
@@ -55,7 +65,61 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         seen.insert(id(&delivery));
         delivery.ack();
     }
-    assert_eq!(seen.len(), MESSAGES);
+    assert_eq!(seen.len(), usize::from(MESSAGES));
+    source.close().await;
+    assert_eq!(world.left("customers.create").await, 0);
+}
+
+/// The drain drops whatever the loop was doing, a pause too, and pauses again.
+#[tokio::test]
+async fn a_pause_that_nobody_waits_for_can_be_repeated() {
+    let world = World::start().await;
+    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
+    let topology = Topology::new(&names(), Some(100));
+    let settings = source::Settings { queue: names().queue, prefetch: 10, topology, apply: false };
+    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
+    source.prepare().await.expect("the topology stands");
+    for id in ["one", "two", "three"] {
+        world.send(id, &customer("geoff@example.com")).await;
+    }
+    let first = timeout(PATIENCE, source.next()).await.expect("a delivery");
+    assert!(source.pause().now_or_never().is_none(), "it asks the broker first");
+    let mut all = source.pause().await;
+    all.push(first);
+    let rest = async {
+        while all.len() < 3 {
+            all.extend(source.one().await);
+        }
+    };
+    timeout(PATIENCE, rest).await.expect("nothing is held for nobody");
+    all.into_iter().for_each(Delivery::ack);
+    source.close().await;
+    assert_eq!(world.left("customers.create").await, 0);
+}
+
+/// The drain drops whatever the loop was doing, a pause too, and pauses again.
+#[tokio::test]
+async fn a_pause_that_nobody_waits_for_can_be_repeated() {
+    let world = World::start().await;
+    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
+    let topology = Topology::new(&names(), Some(100));
+    let settings = source::Settings { queue: names().queue, prefetch: 10, topology, apply: false };
+    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
+    source.prepare().await.expect("the topology stands");
+    for id in ["one", "two", "three"] {
+        world.send(id, &customer("geoff@example.com")).await;
+    }
+    let first = timeout(PATIENCE, source.next()).await.expect("a delivery");
+    assert!(source.pause().now_or_never().is_none(), "it asks the broker first");
+    let mut all = source.pause().await;
+    all.push(first);
+    let rest = async {
+        while all.len() < 3 {
+            all.extend(source.one().await);
+        }
+    };
+    timeout(PATIENCE, rest).await.expect("nothing is held for nobody");
+    all.into_iter().for_each(Delivery::ack);
     source.close().await;
     assert_eq!(world.left("customers.create").await, 0);
 }

@@ -1,19 +1,29 @@
 //! Integration tests: the real binary, a real broker, the sandbox. One binary, so that all tests
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
+mod alerts;
+mod chaos;
+mod contracts;
+mod corpus;
+mod dead_letters;
+mod doctor;
 mod doubles;
 mod flow;
+mod hostile;
 mod imin_classes;
 mod imin_sandbox;
 mod kill_points;
 mod ledger;
 mod ledger_faults;
 mod main_job;
+mod outages;
 mod private_broker;
 mod readme;
 mod rooms;
 mod secrets;
 mod start_stop;
 mod support;
+mod tls_everywhere;
 mod topology;

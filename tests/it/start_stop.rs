@@ -6,6 +6,7 @@ use crate::support::{
     worker::{Settings, Worker},
     world::{World, customer, headers, json},
 };
+use imin_customer_worker::message::Message;
 use serde_json::Value;
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -215,12 +216,13 @@ async fn a_second_signal_aborts() {
 
     // Nobody knows what came of the call that was cut off, and the next event says so.
     let mut worker = world.settings().start().ready().await;
-    let events: BTreeSet<(String, bool)> = world.created(2).await.iter().map(json).map(flagged).collect();
+    let events: BTreeSet<(String, bool)> = world.created(2).await.iter().map(flagged).collect();
     assert_eq!(events, BTreeSet::from([("rest-0".to_owned(), false), ("under-way".to_owned(), true)]));
     worker.stop().await;
 }
 
-fn flagged(event: Value) -> (String, bool) {
+fn flagged(event: &Message) -> (String, bool) {
+    let event = json(event);
     let cause = event["causationid"].as_str().expect("a cause").to_owned();
     (cause, event["possibleduplicate"] == true)
 }

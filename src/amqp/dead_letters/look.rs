@@ -2,7 +2,9 @@
 //!
 //! A window bounds what lies fetched in this process, and since nothing is acknowledged, a full window
 //! stands still: so each window is a consumer of its own, and its end the beginning of the next. At the
-//! end everything is given back in order, window by window, and the look ends when the queue has it.
+//! end everything is given back in order, a few at a time, and the look ends when the queue has it. A look
+//! that ends in the middle, or is killed, leaves the same letters in another order, which matters to none:
+//! each is an event of its own.
 
 use super::{lost, outstanding::Outstanding, refused};
 use crate::{
@@ -38,8 +40,11 @@ const WINDOW: u16 = 256;
 const SILENCE: Duration = Duration::from_secs(1);
 /// How often it may be silent although it says that it has.
 const PATIENCE: u32 = 30;
-/// How long the queue may take to have everything back.
-const RETURN: Duration = Duration::from_secs(10);
+/// How many portions are given back before the queue must have them: with more under way than
+/// `quorum_commands_soft_limit` (32), RabbitMQ puts them together, and the order is lost.
+const AT_ONCE: usize = 16;
+/// How long the queue may take to have everything back, where others look or work on it, too.
+const RETURN: Duration = Duration::from_secs(60);
 
 /// What the queue says of itself.
 struct State {
@@ -89,33 +94,31 @@ impl Look {
         })
     }
 
-    async fn give_back(self) -> Result<(), ShelfError> {
+    async fn give_back(mut self) -> Result<(), ShelfError> {
         self.stop.cancel();
         // A reader that panicked has left its deliveries to the end of the channel.
-        let _ = self.reader.await;
-        let (lasts, count) = {
-            let hand = lock(&self.hand);
-            (hand.lasts(), hand.count())
-        };
-        let options = BasicNackOptions { multiple: true, requeue: true };
-        for tag in lasts {
-            self.channel.basic_nack(tag, options).await.map_err(lost)?;
-        }
-        if !self.shared {
-            returned(&self.channel, &self.queue, count).await.map_err(lost)?;
-        }
+        let _ = (&mut self.reader).await;
+        let portions = lock(&self.hand).portions();
+        self.give_back_all(&portions).await.map_err(lost)?;
         self.channel.close(200, "done".into()).await.map_err(lost)
     }
-}
 
-/// Waits until the queue has so many again, so that the next look sees them. Not for ever: somebody else
-/// may have taken them meanwhile.
-async fn returned(channel: &Channel, queue: &str, count: u64) -> lapin::Result<()> {
-    let until = Instant::now() + RETURN;
-    while ask(channel, queue).await?.ready < count && Instant::now() < until {
-        sleep(Duration::from_millis(5)).await;
+    async fn give_back_all(&self, portions: &[(u64, u64)]) -> lapin::Result<()> {
+        let until = Instant::now() + RETURN;
+        let mut ready = ask(&self.channel, &self.queue).await?.ready;
+        for some in portions.chunks(AT_ONCE) {
+            for (tag, count) in some {
+                let options = BasicNackOptions { multiple: true, requeue: true };
+                self.channel.basic_nack(*tag, options).await?;
+                ready += count;
+            }
+            // Not for ever: somebody else may take them meanwhile.
+            while ask(&self.channel, &self.queue).await?.ready < ready && Instant::now() < until {
+                sleep(Duration::from_millis(2)).await;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 async fn ask(channel: &Channel, queue: &str) -> lapin::Result<State> {

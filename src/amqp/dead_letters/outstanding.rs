@@ -1,12 +1,15 @@
 //! Which deliveries of a channel are still in hand: a bit for each, so that a hundred thousand letters
 //! cost twelve kilobytes.
 
+/// How many are given back together. RabbitMQ 3.10 returns the messages of one answer in the order of an
+/// Erlang map, which is that of the queue up to 32 keys, and nobody's beyond.
+const TOGETHER: u64 = 32;
+
 /// The tags of one channel, which count from 1.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding {
     bits: Vec<u64>,
     delivered: u64,
-    count: u64,
     /// The last tag of each consumer.
     ends: Vec<u64>,
 }
@@ -20,15 +23,13 @@ impl Outstanding {
             self.bits.resize(word + 1, 0);
         }
         self.bits[word] |= bit;
-        self.count += 1;
     }
 
     /// Notes that one was acknowledged.
     pub(super) fn settle(&mut self, tag: u64) {
         let (word, bit) = place(tag);
-        if let Some(bits) = self.bits.get_mut(word).filter(|bits| **bits & bit != 0) {
+        if let Some(bits) = self.bits.get_mut(word) {
             *bits &= !bit;
-            self.count -= 1;
         }
     }
 
@@ -39,21 +40,25 @@ impl Outstanding {
         }
     }
 
-    /// How many are in hand.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The last tag in hand of each consumer, in the order of the consumers: giving all up to it back, one
-    /// after the other, keeps the order of the queue.
-    pub(super) fn lasts(&self) -> Vec<u64> {
-        let mut from = 0;
-        let mut lasts = Vec::new();
+    /// The tags up to which to give back, one after the other, so that the queue keeps its order, and how
+    /// many letters each gives: never more than a few at once, and never those of two consumers.
+    pub(super) fn portions(&self) -> Vec<(u64, u64)> {
+        let (mut from, mut portions) = (0, Vec::new());
         for end in &self.ends {
-            lasts.extend((from + 1..=*end).rev().find(|tag| self.has(*tag)));
+            let mut last = None;
+            let mut count = 0;
+            for tag in (from + 1..=*end).filter(|tag| self.has(*tag)) {
+                count += 1;
+                last = Some((tag, count));
+                if count == TOGETHER {
+                    portions.extend(last.take());
+                    count = 0;
+                }
+            }
+            portions.extend(last);
             from = *end;
         }
-        lasts
+        portions
     }
 
     fn has(&self, tag: u64) -> bool {
@@ -84,7 +89,7 @@ mod tests {
         for tag in [3, 4, 5, 6, 7] {
             hand.settle(tag);
         }
-        assert_eq!((hand.lasts(), hand.count()), (vec![2, 9], 4));
+        assert_eq!(hand.portions(), [(2, 2), (9, 2)]);
     }
 
     proptest! {
@@ -98,8 +103,17 @@ mod tests {
                 hand.settle(tag);
                 set.remove(&tag);
             }
-            prop_assert_eq!(hand.count(), set.len() as u64);
-            prop_assert_eq!(hand.lasts(), set.last().copied().into_iter().collect::<Vec<_>>());
+            let whole: u64 = hand.portions().iter().map(|(_, count)| count).sum();
+            prop_assert_eq!(whole, set.len() as u64);
+            let portions = hand.portions();
+            prop_assert_eq!(portions.last().map(|(tag, _)| tag), set.last());
+            let mut from = 0;
+            for (to, count) in portions {
+                let together = set.range(from + 1..=to).count() as u64;
+                prop_assert_eq!(together, count);
+                prop_assert!(set.contains(&to) && (1..=TOGETHER).contains(&together), "{} in {}", together, to);
+                from = to;
+            }
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use super::Args;
 use crate::{
-    broker::Publication,
-    config::Names,
+    broker::{Names, Publication},
+    dead_letters::export,
+    letters::replay::restored,
     message::{Properties, ShortString},
 };
 use jiff::Timestamp;
@@ -43,15 +44,16 @@ impl Pointer {
 /// How objects become messages.
 pub(super) struct Encoder<'a> {
     arguments: &'a Args,
-    exchange: ShortString,
-    routing_key: ShortString,
+    names: &'a Names,
 }
 
-/// What says of an object that it is a CloudEvent.
+/// What says of an object that it is a CloudEvent, or a dead letter that was exported.
 #[derive(Deserialize)]
 struct Marks<'a> {
     #[serde(borrow)]
     specversion: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dead_letter: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -68,14 +70,17 @@ struct CloudEvent<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(arguments: &'a Args, names: &Names) -> Self {
-        let (exchange, routing_key) = (names.exchange.as_str().into(), names.routing_key.as_str().into());
-        Self { arguments, exchange, routing_key }
+    pub(super) fn new(arguments: &'a Args, names: &'a Names) -> Self {
+        Self { arguments, names }
     }
 
     /// The message for an object, or what is wrong with the object.
     pub(super) fn encode(&self, object: &str, now: Timestamp) -> Result<Publication, String> {
-        let marks: Marks<'_> = serde_json::from_str(object).map_err(|_| "names specversion twice")?;
+        let marks: Marks<'_> =
+            serde_json::from_str(object).map_err(|_| "names specversion or dead_letter twice")?;
+        if marks.dead_letter.is_some() {
+            return Ok(restored(self.names, &export::read(object)?));
+        }
         if marks.specversion.is_some() {
             return Ok(self.publication(properties("application/cloudevents+json", now), object.to_owned()));
         }
@@ -118,8 +123,13 @@ impl<'a> Encoder<'a> {
     }
 
     fn publication(&self, properties: Properties, body: String) -> Publication {
-        let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
-        Publication { exchange, routing_key, properties, body: body.into() }
+        let (exchange, routing_key) = (self.names.exchange.as_str(), self.names.routing_key.as_str());
+        Publication {
+            exchange: exchange.into(),
+            routing_key: routing_key.into(),
+            properties,
+            body: body.into(),
+        }
     }
 }
 
@@ -138,6 +148,7 @@ fn properties(content_type: &str, now: Timestamp) -> Properties {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{dead_letters::samples, event::EventKey, outcome::Reason};
 
     const DATA: &str = r#"{ "customer": {"email":"a@example.com", "n": 7}, "x":1.0 }"#;
 
@@ -153,12 +164,14 @@ mod tests {
     }
 
     fn encode(arguments: &Args, object: &str) -> Result<Publication, String> {
-        Encoder::new(arguments, &names()).encode(object, Timestamp::UNIX_EPOCH)
+        let names = names();
+        Encoder::new(arguments, &names).encode(object, Timestamp::UNIX_EPOCH)
     }
 
     fn names() -> Names {
         let unused = String::new;
         Names {
+            dead_queue: "dead".to_owned(),
             exchange: "e".to_owned(),
             routing_key: "k".to_owned(),
             queue: unused(),
@@ -167,7 +180,6 @@ mod tests {
             unrouted_exchange: unused(),
             unrouted_queue: unused(),
             dead_exchange: unused(),
-            dead_queue: unused(),
         }
     }
 
@@ -219,6 +231,17 @@ mod tests {
         assert_eq!(body(&sent), DATA);
         assert_eq!(sent.properties.kind().as_ref().map(ShortString::as_str), Some(TYPE));
         assert!(sent.properties.message_id().is_some());
+    }
+
+    #[test]
+    fn an_exported_dead_letter_goes_back_to_where_it_was() {
+        let letter = samples::dead(&samples::event("{ }", Some("m-1")), Reason::OutcomeUnknown);
+        let line = export::line(EventKey(Uuid::from_u128(1)), &letter).expect("a line");
+        let sent = encode(&arguments(), &line).expect("encoded");
+        assert_eq!((sent.exchange.as_str(), sent.routing_key.as_str()), ("", "dead"));
+        assert_eq!((sent.properties, sent.body), (letter.properties, letter.body));
+        let broken = line.replace("\"dead_letter\":1", "\"dead_letter\":9");
+        assert!(encode(&arguments(), &broken).is_err_and(|what| what.contains("newer version")));
     }
 
     #[test]

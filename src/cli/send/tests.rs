@@ -1,7 +1,7 @@
 //! Sending from end to end, to a publisher that only remembers.
 
 use super::{input::Input, *};
-use crate::config::Names;
+use crate::broker::Names;
 use std::{
     collections::BTreeMap,
     io::Write,

@@ -26,6 +26,17 @@ const MIGRATIONS: &[&str] = &["
 /// The advisory lock under which a schema is made: the same number for every worker.
 const LOCK: i64 = 0x696d_696e_6c65_6467;
 
+/// The schema's version and the newest that is known here; none where there is no schema.
+pub(super) async fn version(client: &Client) -> Result<Option<(i64, i64)>, Failure> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let exists = "SELECT to_regclass('imin_customer_worker_ledger_meta') IS NOT NULL";
+    if !client.query_one(exists, &[]).await?.try_get(0)? {
+        return Ok(None);
+    }
+    let version = "SELECT version FROM imin_customer_worker_ledger_meta";
+    Ok(Some((client.query_one(version, &[]).await?.try_get(0)?, known)))
+}
+
 /// Brings the schema to the newest version, all or nothing.
 pub(super) async fn migrate(client: &mut Client) -> Result<(), Failure> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);

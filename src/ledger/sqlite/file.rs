@@ -91,11 +91,47 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<LedgerFile, Op
     })
 }
 
-/// Takes the lock file, which stays when it is let go of: to remove it would race with its next owner.
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Whose a file is.
+pub(super) enum Taken {
+    /// Another worker's.
+    ByAnother,
+    /// Nobody else's as long as this is held; none where no worker ever had it.
+    Free(Option<File>),
+}
+
+/// Takes the lock file if there is one. To create it would be to own it, and a worker that runs as
+/// another user could not open it.
+pub(super) fn take_if_there(path: &Path) -> Result<Taken, OpenError> {
+    let name = lock_name(path);
+    if !name.exists() {
+        return Ok(Taken::Free(None));
+    }
+    match lock(path) {
+        Ok(file) => Ok(Taken::Free(Some(file))),
+        Err(OpenError::InUse { .. }) => Ok(Taken::ByAnother),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the file could be created, by one that is gone again.
+pub(super) fn could_create(path: &Path) -> Result<(), OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", uuid::Uuid::new_v4()));
+    let created = private().write(true).create_new(true).open(&name).map(drop);
+    created
+        .and_then(|()| std::fs::remove_file(&name))
+        .map_err(|error| unusable(path, format!("cannot create it: {error}")))
+}
+
+fn lock_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let name = PathBuf::from(name);
+    name.into()
+}
+
+/// Takes the lock file, which stays when it is let go of: to remove it would race with its next owner.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let name = lock_name(path);
     let file = private().write(true).create(true).truncate(false).open(&name);
     let file = file.map_err(|error| unusable(path, format!("cannot open {}: {error}", name.display())))?;
     match file.try_lock() {
@@ -135,7 +171,7 @@ fn private() -> OpenOptions {
     options
 }
 
-fn connect(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
@@ -152,7 +188,7 @@ fn connect(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> 
     Ok(connection)
 }
 
-fn check_writable(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn check_writable(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let read = |error: rusqlite::Error| classify(path, &error);
     if connection.is_readonly(rusqlite::MAIN_DB).map_err(read)? {
         return Err(unusable(
@@ -170,17 +206,7 @@ fn check_writable(path: &Path, connection: &Connection) -> Result<(), OpenError>
 /// Brings the schema to the newest version, all or nothing.
 fn migrate(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| classify(path, &error);
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let found: i64 = pragma(connection, "user_version").map_err(failed)?;
-    let application: i64 = pragma(connection, "application_id").map_err(failed)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    if application != APPLICATION_ID && (application, found, tables) != (0, 0, 0) {
-        return Err(unusable(path, "it is another program's database: name another file"));
-    }
-    if found > known {
-        return Err(OpenError::Newer { place: place(path), found, known });
-    }
+    let (found, _) = version(path, connection)?;
     for (migration, version) in MIGRATIONS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
         let script = format!(
             "BEGIN IMMEDIATE; {}
@@ -192,11 +218,28 @@ fn migrate(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// The schema's version, 0 for an empty file, and the newest that is known here.
+pub(super) fn version(path: &Path, connection: &Connection) -> Result<(i64, i64), OpenError> {
+    let failed = |error: rusqlite::Error| classify(path, &error);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = pragma(connection, "user_version").map_err(failed)?;
+    let application: i64 = pragma(connection, "application_id").map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    if application != APPLICATION_ID && (application, found, tables) != (0, 0, 0) {
+        return Err(unusable(path, "it is another program's database: name another file"));
+    }
+    if found > known {
+        return Err(OpenError::Newer { place: place(path), found, known });
+    }
+    Ok((found, known))
+}
+
 fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
     let damaged = || OpenError::Corrupt { place: place(path), detail: error.to_string() };
     match error {
         rusqlite::Error::FromSqlConversionFailure(..) => damaged(),

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 /// The rows that make a generation full.
-const FULL: usize = 1 << 16;
+const FULL: usize = 1 << 17;
 /// How many generations the retention is cut into, where there are too few rows to fill one.
 const PARTS: i64 = 8;
 

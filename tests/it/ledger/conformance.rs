@@ -50,7 +50,7 @@ macro_rules! conforms_shared {
     ($fixture:ty) => {
         crate::ledger::conformance::conforms!($fixture:
             a_living_workers_attempt_is_held, one_worker_of_two_goes, what_a_worker_closes_the_next_may_doubt,
-            a_row_taken_over_is_its_new_owners
+            a_row_taken_over_is_its_new_owners, a_late_account_learns_which_one_stands
         );
     };
 }
@@ -359,4 +359,20 @@ pub(super) async fn a_row_taken_over_is_its_new_owners(fixture: &impl Fixture) {
         finish(&two, key, Finish::Created(account("abc"))).await;
         assert_eq!(begin(&three, intent(key)).await, created(&account("abc"), false, true));
     }
+}
+
+pub(super) async fn a_late_account_learns_which_one_stands(fixture: &impl Fixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
+    let key = key();
+    assert_eq!(begin(&one, intent(key)).await, GO);
+    let still = Worker { instance: one.instance, ledger: one.ledger.clone() };
+    fixture.kill(one).await;
+    assert_eq!(begin(&two, despite(key)).await, GO_DESPITE);
+    let standing = two.finish(key, Finish::Created(account("second"))).await.expect("a record");
+    assert_eq!(standing.map(Begun::Created), Some(created(&account("second"), false, true)));
+    // The first one's account exists as well, but one event announces one account.
+    if let Ok(standing) = still.finish(key, Finish::Created(account("first"))).await {
+        assert_eq!(standing.map(Begun::Created), Some(created(&account("second"), false, true)));
+    }
+    assert_eq!(two.finish(super::key(), Finish::NothingMade).await.expect("a record"), None);
 }

@@ -57,10 +57,10 @@ async fn a_dead_letter_is_the_message_and_why() {
     assert_eq!(&letter.body[..], body);
     // What would make the broker drop or refuse it stands aside.
     let aside = ["original-expiration", "original-user-id", "tenant"];
-    let mut names: Vec<&str> = DEAD_HEADERS.into_iter().chain(aside).collect();
-    names.sort_unstable();
+    let mut expected: Vec<&str> = DEAD_HEADERS.into_iter().chain(aside).collect();
+    expected.sort_unstable();
     let failure = Failure::of(&letter);
-    assert_eq!(failure.names, names);
+    assert_eq!(failure.names, expected);
     assert_eq!(letter.header_text("tenant"), Some("north"));
     assert_eq!(letter.header_text("original-expiration"), Some("600000"));
     assert_eq!(letter.header_text("original-user-id"), Some("guest"));

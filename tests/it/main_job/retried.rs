@@ -111,7 +111,7 @@ async fn attempts_are_used_up() {
     let mut worker = world.settings().set("RETRY_MAX_ATTEMPTS", "2").start().ready().await;
     for (fault, status, detail) in [
         ("503", 503, json!({"cause": "unavailable"})),
-        ("500", 500, json!({"cause": "ambiguous", "ended": "status"})),
+        ("500", 500, json!({"cause": "ambiguous", "ended": "status", "possibleduplicate": true})),
     ] {
         world.send(fault, &customer(&format!("geoff+fault-{fault}@example.com"))).await;
         let failure = Failure::of(&world.dead().await);

@@ -39,6 +39,12 @@ impl Settings {
         self
     }
 
+    /// Leaves one to its default.
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Another binary, such as one with fail points.
     pub(crate) fn binary(mut self, path: impl Into<String>) -> Self {
         self.binary = path.into();
@@ -195,6 +201,13 @@ impl Worker {
     /// The id of its process.
     pub(crate) fn id(&self) -> String {
         self.child.id().expect("it runs").to_string()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Sends a signal by its name: `TERM`, `KILL`, `STOP`, `CONT`.

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 /// imin's key in the tests.
 pub(crate) const KEY: &str = "a-key-for-tests";
 /// The queue that subscribes to the created events.
-const SUBSCRIBER: &str = "test.subscriber";
+pub(crate) const SUBSCRIBER: &str = "test.subscriber";
 
 /// The surroundings.
 pub(crate) struct World {
@@ -54,18 +54,7 @@ impl World {
 
     /// Settings for a worker here: short waits, the SQLite ledger.
     pub(crate) fn settings(&self) -> Settings {
-        Settings::new(&[
-            ("AMQP_URL", &self.vhost.url),
-            ("IMIN_BASE_URL", self.sandbox.base_url()),
-            ("IMIN_API_KEY", KEY),
-            ("LEDGER_URL", &format!("sqlite://{}", self.dir.path().join("ledger.db").display())),
-            ("ADMIN_ADDR", "127.0.0.1:0"),
-            ("LOG_FORMAT", "json"),
-            ("RETRY_INITIAL", "50ms"),
-            ("RETRY_MAX_INTERVAL", "1s"),
-            ("BREAKER_PROBE_INTERVAL", "200ms"),
-            ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
-        ])
+        settings(&self.vhost, &self.sandbox, &self.dir)
     }
 
     /// Publishes to the exchange that senders use, confirmed.
@@ -181,6 +170,22 @@ impl World {
     pub(crate) fn accounts(&self) -> usize {
         self.sandbox.accounts().total
     }
+}
+
+/// Settings for a worker between these: short waits, the SQLite ledger.
+pub(crate) fn settings(vhost: &Vhost, sandbox: &Sandbox, dir: &TempDir) -> Settings {
+    Settings::new(&[
+        ("AMQP_URL", &vhost.url),
+        ("IMIN_BASE_URL", sandbox.base_url()),
+        ("IMIN_API_KEY", KEY),
+        ("LEDGER_URL", &format!("sqlite://{}", dir.path().join("ledger.db").display())),
+        ("ADMIN_ADDR", "127.0.0.1:0"),
+        ("LOG_FORMAT", "json"),
+        ("RETRY_INITIAL", "50ms"),
+        ("RETRY_MAX_INTERVAL", "1s"),
+        ("BREAKER_PROBE_INTERVAL", "200ms"),
+        ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
+    ])
 }
 
 async fn subscribe(channel: &Channel) -> lapin::Result<Consumer> {

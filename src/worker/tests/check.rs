@@ -1,0 +1,92 @@
+//! What must hold when every message has come to its end. Knows what the fakes saw, and the promises;
+//! nothing of how the worker keeps them.
+
+use super::{
+    plan::{Case, Class},
+    world::{Record, Run, World},
+};
+
+/// Everything that was broken, in words.
+pub(super) fn violations(world: &World, case: &Case) -> Vec<String> {
+    let mut state = world.lock();
+    let mut found = std::mem::take(&mut state.violations);
+    for (run, seen) in state.runs.iter().enumerate() {
+        found.extend(once(seen).map(|what| format!("run {run}: {what}")));
+    }
+    for (key, record) in &state.records {
+        let broken = [ended(record), accounts(record, case), events(record, case), letters(record, case)];
+        found.extend(broken.into_iter().flatten().map(|what| format!("{key}: {what}")));
+    }
+    found
+}
+
+/// A delivery leads to one publication, unless the worker was not told that one arrived.
+fn once(run: &Run) -> Option<String> {
+    let most = 1 + run.unheard;
+    (run.arrived > most).then(|| format!("{} publications, at most {most}", run.arrived))
+}
+
+/// Nothing is lost.
+fn ended(record: &Record) -> Option<String> {
+    (record.created.is_empty() && record.dead.is_empty()).then(|| "it has come to nothing".into())
+}
+
+/// No customer twice, knowingly.
+fn accounts(record: &Record, case: &Case) -> Option<String> {
+    let made = record.accounts.len();
+    // An operator's word may be overtaken by events where there are several letters of one event.
+    if made < 2 || record.words > 1 {
+        return None;
+    }
+    if case.park {
+        return Some(format!("{made} accounts, and nothing ambiguous is retried"));
+    }
+    (record.doubts == 0).then(|| format!("{made} accounts, and nothing was ever ambiguous"))
+}
+
+/// A created event names an account of its event, always the same, and flags what may be a duplicate.
+fn events(record: &Record, case: &Case) -> Option<String> {
+    let (first, _) = record.created.first()?;
+    if let Some((other, _)) = record.created.iter().find(|(identifier, _)| identifier != first) {
+        return Some(format!("its events name two accounts, {first} and {other}"));
+    }
+    if !record.accounts.contains(first) {
+        return Some(format!("its event names {first}, which is not its account"));
+    }
+    let flagged = record.created.iter().any(|(_, flagged)| *flagged);
+    let unflagged = record.created.iter().any(|(_, flagged)| !flagged);
+    if unflagged && record.accounts.len() > 1 && record.words == 0 {
+        return Some("an event without a flag, and more than one account".into());
+    }
+    if flagged && record.doubts == 0 {
+        return Some("an event with a flag, and nothing was ever ambiguous".into());
+    }
+    (flagged && case.park && record.words == 0)
+        .then(|| "an event with a flag, and nothing ambiguous is retried".into())
+}
+
+/// A dead letter has a reason that happened, and tells of an account that nobody learnt of.
+fn letters(record: &Record, case: &Case) -> Option<String> {
+    let answered = |class| record.answers.contains(&class);
+    let counted = record.answers.iter().filter(|class| class.counts()).count() + record.dropped;
+    let most = usize::try_from(case.max_attempts).expect("small");
+    for (reason, _) in &record.dead {
+        let justified = match reason.as_str() {
+            "invalid_event" => !record.valid && record.answers.is_empty(),
+            "rejected_by_api" => answered(Class::Rejected),
+            "unusable_response" => answered(Class::Unusable),
+            "retries_exhausted" => counted >= most,
+            "outcome_unknown" => case.park && record.doubts + record.dropped > 0,
+            _ => false,
+        };
+        if !justified {
+            return Some(format!("a dead letter {reason} without a reason, after {:?}", record.answers));
+        }
+    }
+    let (reason, detail) = record.dead.last()?;
+    let told = matches!(reason.as_str(), "outcome_unknown" | "unusable_response")
+        || detail["cause"] == "ambiguous"
+        || detail["possibleduplicate"] == true;
+    (record.created.is_empty() && !record.accounts.is_empty() && !told)
+        .then(|| format!("there is an account, and its last dead letter does not say so: {reason} {detail}"))
+}
