@@ -57,7 +57,7 @@ fn accounts(sent: &Sent, books: &Books, broken: &mut Vec<String>) -> BTreeMap<St
     for account in &books.accounts {
         match account.email_hash.as_ref().and_then(|hash| owners.get(hash)) {
             Some(id) => {
-                drop(told.entry((*id).clone()).or_default().accounts.insert(account.identifier.clone()))
+                told.entry((*id).clone()).or_default().accounts.insert(account.identifier.clone());
             }
             None => broken.push(format!("{} is nobody's account", account.identifier)),
         }
