@@ -12,6 +12,8 @@
 //! Downwards only: a pure room knows pure rooms; a port knows pure rooms; `pipeline` and `worker`
 //! know ports; an adapter knows its own port. `tests/it/rooms.rs` holds the rule.
 
+#![cfg_attr(test, expect(clippy::pedantic, reason = "a test is read once, by whoever it failed"))]
+
 pub mod admin;
 pub mod amqp;
 pub mod app;

@@ -104,7 +104,7 @@ async fn a_retry_after_is_shared_by_all_and_clamped() {
 #[tokio::test(start_paused = true)]
 async fn a_suspended_worker_gives_messages_back_and_resumes() {
     let gate = gate();
-    gate.suspend(Pause::Ledger, "disk full".into());
+    gate.suspend(Pause::Ledger, "disk full");
     assert!(gate.enter(false).await.is_err());
     gate.resume(Pause::Ledger);
     let _place = enter(&gate).await;
@@ -113,7 +113,7 @@ async fn a_suspended_worker_gives_messages_back_and_resumes() {
 #[tokio::test(start_paused = true)]
 async fn without_a_publisher_everyone_waits() {
     let gate = gate();
-    gate.suspend(Pause::Broker, "gone".into());
+    gate.suspend(Pause::Broker, "gone");
     let waiting = tokio::spawn({
         let gate = gate.clone();
         async move { gate.enter(false).await.is_ok() }

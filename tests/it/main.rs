@@ -1,6 +1,8 @@
 //! Integration tests: the real binary, a real broker, the sandbox. One binary, so that all tests
 //! share one broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::disallowed_methods, reason = "the environment of the tests is no setting of the worker")]
+#![expect(clippy::pedantic, reason = "a test is read once, by whoever it failed")]
 #![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
 mod alerts;

@@ -55,7 +55,7 @@ impl Stage {
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
         let to_broker = Proxy::to(&broker.vhost().url).await;
         let to_imin = Proxy::to(&sandbox.base_url().replace("http://", "http://imin@")).await;
-        let (ledger, to_ledger) = ledger(seed % 2 == 0).await;
+        let (ledger, to_ledger) = ledger(seed.is_multiple_of(2)).await;
         let park = seed & 2 != 0;
         let url = match (&ledger, &to_ledger) {
             (_, Some(proxy)) => proxy.url().to_owned(),

@@ -135,9 +135,8 @@ pub(crate) async fn publish(vhost: &Vhost, publications: impl IntoIterator<Item 
         let Publication { exchange, routing_key, properties, body } = publication;
         channel.basic_publish(exchange, routing_key, options, &body, properties).await.expect("written");
     }
-    for returned in channel.wait_for_confirms().await.expect("confirmed") {
-        panic!("returned: {returned:?}");
-    }
+    let returned = channel.wait_for_confirms().await.expect("confirmed");
+    assert!(returned.is_empty(), "returned: {returned:?}");
 }
 
 /// Dead letters with these numbers.
