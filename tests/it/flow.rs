@@ -96,30 +96,3 @@ async fn a_pause_that_nobody_waits_for_can_be_repeated() {
     source.close().await;
     assert_eq!(world.left("customers.create").await, 0);
 }
-
-/// The drain drops whatever the loop was doing, a pause too, and pauses again.
-#[tokio::test]
-async fn a_pause_that_nobody_waits_for_can_be_repeated() {
-    let world = World::start().await;
-    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
-    let topology = Topology::new(&names(), Some(100));
-    let settings = source::Settings { queue: names().queue, prefetch: 10, topology, apply: false };
-    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
-    source.prepare().await.expect("the topology stands");
-    for id in ["one", "two", "three"] {
-        world.send(id, &customer("geoff@example.com")).await;
-    }
-    let first = timeout(PATIENCE, source.next()).await.expect("a delivery");
-    assert!(source.pause().now_or_never().is_none(), "it asks the broker first");
-    let mut all = source.pause().await;
-    all.push(first);
-    let rest = async {
-        while all.len() < 3 {
-            all.extend(source.one().await);
-        }
-    };
-    timeout(PATIENCE, rest).await.expect("nothing is held for nobody");
-    all.into_iter().for_each(Delivery::ack);
-    source.close().await;
-    assert_eq!(world.left("customers.create").await, 0);
-}
