@@ -14,9 +14,9 @@ FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
 # The dependencies, in a layer that lasts until they change: built for stand-ins of our own sources.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src/bin tests/it deploy/demo \
+RUN mkdir -p src/bin tests/it deploy/demo benches/bench \
     && touch src/lib.rs \
-    && for main in src/main.rs src/bin/imin-sandbox.rs tests/it/main.rs deploy/demo/demo.rs; do \
+    && for main in src/main.rs src/bin/imin-sandbox.rs tests/it/main.rs deploy/demo/demo.rs benches/bench/main.rs; do \
            echo 'fn main() {}' >"$main"; \
        done \
     && cargo build --locked --release --bins

@@ -42,6 +42,22 @@ outage-run: ## Runs 20,000 events through bad hours: imin fails in every way whi
 	@deploy/scripts/ensure.sh test
 	cargo test --locked --release --test it outages::long::bad_hours -- --ignored --exact --nocapture
 
+.PHONY: chaos
+chaos: ## Breaks everything at random for MINUTES (5), by a SEED that it tells, and holds the promises.
+	@deploy/scripts/ensure.sh test
+	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(or $(MINUTES),5)' cargo test --locked --test it chaos:: -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## Looks for bytes that break a way in, for SECONDS (60) each; needs a nightly Rust and cargo-fuzz.
+	for target in event headers answer retry_after settings; do \
+		mkdir -p ".cache/fuzz/$$target"; \
+		cargo +nightly fuzz run "$$target" ".cache/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(or $(SECONDS),60) -max_len=65536; \
+	done
+
+.PHONY: check-deploy
+check-deploy: ## Has judges from elsewhere look at contracts, manifests, alerts and the unit.
+	@deploy/scripts/check-deploy.sh
+
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.
 	@deploy/scripts/ensure.sh lint

@@ -50,6 +50,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is read once")]
 enum Command {
     /// Work: take events, make accounts, publish events and dead letters.
     Run,

@@ -29,7 +29,11 @@ pub enum Name {
 pub fn document(name: Name, names: &Names) -> Value {
     match name {
         Name::CreateCustomerData => schema("create-customer-data", create::data()),
-        Name::CreateCustomer => schema("create-customer", create::event()),
+        Name::CreateCustomer => {
+            let mut event = create::event("#/$defs/data");
+            event["$defs"] = json!({"data": create::data()});
+            schema("create-customer", event)
+        }
         Name::CustomerAccountCreated => schema("customer-account-created", created::event()),
         Name::Asyncapi => asyncapi::document(names),
     }

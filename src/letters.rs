@@ -82,6 +82,8 @@ const BROKERS: [&str; 9] = [
 const ROUTING: [(&str, &str); 2] = [("CC", "original-cc"), ("BCC", "original-bcc")];
 /// What all headers together may take: RabbitMQ's default frame of 128 KiB less room for the rest.
 const HEADERS_MAX: usize = 120 * 1024;
+/// No identifier of imin's is longer: what is, is no operator's word.
+const IDENTIFIER_MAX: usize = 512;
 /// What a failure's detail may take.
 const DETAIL_MAX: usize = 32 * 1024;
 
@@ -141,7 +143,10 @@ impl Resolution {
     fn read(message: &Message) -> Option<Self> {
         match message.header_text(RESOLUTION)? {
             "not-created" => message.header_text(RESOLUTION_ID)?.parse().ok().map(Self::NotCreated),
-            "created" => message.header_text(RESOLUTION_IDENTIFIER).map(|id| Self::Created(id.to_owned())),
+            "created" => {
+                let identifier = message.header_text(RESOLUTION_IDENTIFIER)?;
+                (identifier.len() <= IDENTIFIER_MAX).then(|| Self::Created(identifier.to_owned()))
+            }
             _ => None,
         }
     }

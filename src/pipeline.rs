@@ -221,6 +221,10 @@ impl Pipeline {
                 () = self.shutdown.abort.cancelled() => return false,
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
             }
+            // It may have been lost meanwhile: a dead letter now would be one too many.
+            if delivery.lost() {
+                return false;
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::{fmt::Write as _, fs, time::Duration};
 
 mod ledger;
+mod replay;
 mod soak;
 mod start;
 mod workers;
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// How many events the long queue has
     #[arg(long, default_value_t = 1_000_000)]
     queue: u64,
+    /// How many dead letters are replayed
+    #[arg(long, default_value_t = 100_000)]
+    letters: u64,
     /// How long the soak lasts, in minutes
     #[arg(long, default_value_t = 10)]
     minutes: u64,
@@ -52,6 +56,8 @@ enum Part {
     Ledger,
     /// A queue of a million.
     Queue,
+    /// A hundred thousand dead letters replayed.
+    Replay,
     /// Minutes of steady work: memory.
     Soak,
 }
@@ -83,7 +89,7 @@ impl Fact {
 pub(crate) async fn measure(tools: &Tools, options: &Options) -> Result<()> {
     let machine = Machine::here();
     let mut facts = Vec::new();
-    for part in [Part::Start, Part::Workers, Part::Ledger, Part::Queue, Part::Soak] {
+    for part in [Part::Start, Part::Workers, Part::Ledger, Part::Queue, Part::Replay, Part::Soak] {
         if !options.parts.is_empty() && !options.parts.contains(&part) {
             continue;
         }
@@ -93,6 +99,7 @@ pub(crate) async fn measure(tools: &Tools, options: &Options) -> Result<()> {
             Part::Workers => workers::measure(tools, options).await?,
             Part::Ledger => ledger::measure(tools, options).await?,
             Part::Queue => queue(tools, options).await?,
+            Part::Replay => replay::measure(tools, options).await?,
             Part::Soak => soak::measure(tools, options).await?,
         });
         let values: Vec<Value> = facts.iter().map(Fact::json).collect();

@@ -13,12 +13,15 @@ use lapin::{
     },
     types::FieldTable,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until},
+};
 
 /// As long as the worker's event for an event of the bench.
 const EVENT_OUT: [u8; 520] = [b'x'; 520];
 
-/// Works with up to `concurrency` events at a time until it is killed.
+/// Works with up to `concurrency` events at a time until SIGTERM, then finishes what it has begun.
 pub(crate) async fn run(url: &str, concurrency: u16) -> Result<()> {
     // Two connections, as in the worker: the broker's flow control stops a whole connection.
     let consuming = Connection::connect(url, ConnectionProperties::default()).await?;
@@ -30,13 +33,16 @@ pub(crate) async fn run(url: &str, concurrency: u16) -> Result<()> {
     let deliveries = channel.basic_consume("customers.create".into(), "".into(), options, none).await?;
     let publisher = publishing.create_channel().await?;
     publisher.confirm_select(ConfirmSelectOptions::default()).await?;
-    drain(&channel, deliveries, &publisher, usize::from(concurrency)).await
+    drain(&channel, deliveries, &publisher, usize::from(concurrency)).await?;
+    consuming.close(200, "done".into()).await?;
+    Ok(publishing.close(200, "done".into()).await?)
 }
 
 async fn drain(channel: &Channel, mut deliveries: Consumer, publisher: &Channel, most: usize) -> Result<()> {
     let mut confirms = FuturesUnordered::new();
     let (mut acks, mut due) = (Acks::default(), Instant::now());
-    loop {
+    let (mut terminate, mut ends) = (signal(SignalKind::terminate())?, false);
+    while !(ends && confirms.is_empty() && acks.waiting() == 0) {
         tokio::select! {
             Some((tag, confirmed)) = confirms.next() => {
                 let confirmed: lapin::Result<Confirmation> = confirmed;
@@ -51,7 +57,7 @@ async fn drain(channel: &Channel, mut deliveries: Consumer, publisher: &Channel,
                     acknowledge(channel, &mut acks).await?;
                 }
             }
-            delivery = deliveries.next(), if confirms.len() < most => {
+            delivery = deliveries.next(), if confirms.len() < most && !ends => {
                 let delivery = delivery.ok_or_else(|| anyhow!("the consumer was cancelled"))??;
                 let confirm = publish(publisher, delivery.delivery_tag).await?;
                 confirms.push(async move { (delivery.delivery_tag, confirm.await) });
@@ -60,8 +66,10 @@ async fn drain(channel: &Channel, mut deliveries: Consumer, publisher: &Channel,
                 due = Instant::now() + LINGER;
                 acknowledge(channel, &mut acks).await?;
             }
+            _ = terminate.recv() => ends = true,
         }
     }
+    Ok(())
 }
 
 async fn publish(publisher: &Channel, tag: u64) -> lapin::Result<lapin::PublisherConfirm> {

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, FieldTable},
 };
 use std::{collections::VecDeque, ops::Range};
 use tokio::task::JoinSet;
@@ -15,13 +16,22 @@ const SENDERS: u64 = 4;
 /// How many events of one connection may be unconfirmed.
 const WINDOW: usize = 1_000;
 
+/// Where events go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To whoever works.
+    Work,
+    /// To the dead letters, as refused by imin.
+    Dead,
+}
+
 /// Publishes events with these numbers, persistent, and returns when the broker has confirmed all.
-pub(crate) async fn publish(url: &str, numbers: Range<u64>) -> Result<()> {
+pub(crate) async fn publish(url: &str, numbers: Range<u64>, to: Destination) -> Result<()> {
     let total = numbers.end - numbers.start;
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         let part = |end: u64| numbers.start + total * end / SENDERS;
-        senders.spawn(send(url.to_owned(), part(sender)..part(sender + 1)));
+        senders.spawn(send(url.to_owned(), part(sender)..part(sender + 1), to));
     }
     while let Some(sent) = senders.join_next().await {
         sent??;
@@ -29,7 +39,7 @@ pub(crate) async fn publish(url: &str, numbers: Range<u64>) -> Result<()> {
     Ok(())
 }
 
-async fn send(url: String, numbers: Range<u64>) -> Result<()> {
+async fn send(url: String, numbers: Range<u64>, to: Destination) -> Result<()> {
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -40,7 +50,7 @@ async fn send(url: String, numbers: Range<u64>) -> Result<()> {
         {
             confirmed(oldest).await?;
         }
-        unconfirmed.push_back(one(&channel, number).await?);
+        unconfirmed.push_back(one(&channel, number, to).await?);
     }
     for confirm in unconfirmed {
         confirmed(confirm).await?;
@@ -49,14 +59,38 @@ async fn send(url: String, numbers: Range<u64>) -> Result<()> {
     Ok(())
 }
 
-async fn one(channel: &Channel, number: u64) -> Result<PublisherConfirm> {
-    let properties = BasicProperties::default()
+async fn one(channel: &Channel, number: u64, to: Destination) -> Result<PublisherConfirm> {
+    let mut properties = BasicProperties::default()
         .with_content_type("application/cloudevents+json".into())
         .with_message_id(format!("bench-{number:08}").into())
         .with_delivery_mode(2);
+    if to == Destination::Dead {
+        properties = properties.with_headers(refused());
+    }
+    let (exchange, key) = match to {
+        Destination::Work => ("customers", "customer.create"),
+        Destination::Dead => ("customers.dead", ""),
+    };
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let (exchange, key) = ("customers".into(), "customer.create".into());
-    Ok(channel.basic_publish(exchange, key, options, &event(number), properties).await?)
+    Ok(channel.basic_publish(exchange.into(), key.into(), options, &event(number), properties).await?)
+}
+
+/// What the worker would have written.
+fn refused() -> FieldTable {
+    let mut headers = FieldTable::default();
+    let texts = [
+        ("failure-reason", "rejected_by_api"),
+        ("failure-detail", r#"{"type":"IncompleteCustomerDetailsError"}"#),
+        ("failure-at", "2026-01-01T00:00:00Z"),
+        ("original-exchange", "customers"),
+        ("original-routing-key", "customer.create"),
+    ];
+    for (name, text) in texts {
+        headers.insert(name.into(), AMQPValue::LongString(text.into()));
+    }
+    headers.insert("failure-status".into(), AMQPValue::LongInt(400));
+    headers.insert("failure-attempts".into(), AMQPValue::LongInt(1));
+    headers
 }
 
 async fn confirmed(confirm: PublisherConfirm) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Owns what a process costs: processor time and memory. What it is for is the caller's business.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     fs::{self, File},
     path::Path,
@@ -69,6 +69,13 @@ impl Process {
         }
         self.child.kill().await?;
         bail!("{} did not end within {PATIENCE:?} of SIGTERM", self.name)
+    }
+
+    /// Its end, which must be a success.
+    pub(crate) async fn wait(mut self) -> Result<()> {
+        let status = self.child.wait().await?;
+        ensure!(status.success(), "{} failed: {status}, see its log", self.name);
+        Ok(())
     }
 
     fn id(&self) -> Result<u32> {

@@ -13,7 +13,7 @@ use std::{sync::OnceLock, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How long nothing may happen before a run has failed.
-const STALLED: Duration = Duration::from_mins(1);
+const STALLED: Duration = Duration::from_mins(3);
 /// How long a contender's last acknowledgements may take.
 const LAST_ACKS: Duration = Duration::from_millis(200);
 

@@ -3,7 +3,7 @@
 //! Everything is new for every run, so that none finds what an earlier one left.
 
 use crate::{
-    load,
+    load::{self, Destination},
     process::{Process, Usage},
     support::Vhost,
     tools::Tools,
@@ -34,8 +34,8 @@ pub(crate) const KEY: &str = "bench";
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// The pause between two looks at something.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
-/// How long anything small may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything small may take: for what is stuck, not for a slow machine.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Which imin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -79,17 +79,27 @@ impl World {
 
     /// Puts the events with these numbers into the work queue and lets the broker come to rest.
     pub(crate) async fn load(&self, numbers: Range<u64>) -> Result<()> {
+        self.load_into(numbers, Destination::Work).await
+    }
+
+    /// The same with the queue of dead letters.
+    pub(crate) async fn load_into(&self, numbers: Range<u64>, to: Destination) -> Result<()> {
         let messages = numbers.end - numbers.start;
-        load::publish(&self.vhost.url, numbers).await?;
-        let loaded = async {
-            while self.depth(WORK).await? < messages {
+        load::publish(&self.vhost.url, numbers, to).await?;
+        self.filled(if to == Destination::Work { WORK } else { DEAD }, messages).await?;
+        sleep(SETTLE).await;
+        Ok(())
+    }
+
+    /// Waits until a queue has this many messages.
+    pub(crate) async fn filled(&self, queue: &str, messages: u64) -> Result<()> {
+        let filled = async {
+            while self.depth(queue).await? < messages {
                 sleep(POLL).await;
             }
             anyhow::Ok(())
         };
-        timeout(PATIENCE, loaded).await.context("the queue does not fill")??;
-        sleep(SETTLE).await;
-        Ok(())
+        timeout(PATIENCE, filled).await.with_context(|| format!("{queue} does not fill"))?
     }
 
     /// How many messages of a queue are ready for delivery.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds what a task of this repository needs, and installs with apt-get what is missing.
 #
-#   deploy/scripts/ensure.sh build|demo|test|lint|bench
+#   deploy/scripts/ensure.sh build|demo|test|check-deploy|lint|bench
 #
 # Takes Rust, git, bash and make as given. Installs only what is missing, as root or through sudo;
 # where neither can be had, says what to install and exits 1. Debian starts and enables a service as
@@ -40,6 +40,13 @@ missing_for() {
             command -v amqp-publish >/dev/null || echo amqp-tools
             has_any /usr/lib/postgresql/*/bin/initdb || echo postgresql
             command -v promtool >/dev/null || echo prometheus
+            ;;
+        check-deploy)
+            missing_for test
+            # Node 18.17 is the least; what else there is comes from npm and PyPI.
+            command -v node >/dev/null || echo nodejs
+            command -v npm >/dev/null || echo npm
+            python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
             ;;
         lint)
             missing_for build

@@ -136,6 +136,7 @@ impl Watch for Listener {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn lost(error: lapin::Error) -> ShelfError {
     ShelfError::Connection(error.to_string())
 }

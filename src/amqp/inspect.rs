@@ -127,8 +127,8 @@ impl Inspector {
         Ok(bounded(asked).await?.take_message().is_none())
     }
 
-    /// A header's text of the first message in a queue; none where the queue is empty or the message
-    /// lacks it. The message goes back to its place, marked as redelivered.
+    /// A header's text of the first message in a queue; none where the queue is empty, the message
+    /// lacks it or the user may not look. The message goes back to its place, marked as redelivered.
     pub async fn first(&self, queue: &str, header: &str) -> Result<Option<String>, NoAnswer> {
         let asked = async {
             let channel = self.channel().await?;
@@ -143,7 +143,10 @@ impl Inspector {
             channel.close(200, "done".into()).await?;
             Ok::<_, Refusal>(found)
         };
-        Ok(bounded(asked).await?)
+        match bounded(asked).await {
+            Err(Refusal::Code(403, _)) => Ok(None),
+            found => Ok(found?),
+        }
     }
 
     async fn channel(&self) -> Result<Channel, Refusal> {

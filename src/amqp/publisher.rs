@@ -261,7 +261,7 @@ impl Task {
         match timeout(self.confirm_timeout, declaring).await {
             Ok(Ok(())) => info!("a message found no queue or no exchange; declared all of them again"),
             Ok(Err(error)) => {
-                warn!(%error, "a message found no queue or no exchange, and none can be declared")
+                warn!(%error, "a message found no queue or no exchange, and none can be declared");
             }
             Err(_) => warn!("a message found no queue or no exchange, and none could be declared in time"),
         }

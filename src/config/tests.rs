@@ -211,12 +211,12 @@ fn no_secret_is_ever_shown() {
         ("CONCURRENCY", "none"),
     ]);
     let (shown, verdict) = in_force(&world, None);
-    let verdict = verdict.expect_err("two settings are wrong");
+    let verdict = verdict.expect_err("three settings are wrong");
     let json = serde_json::to_string(&shown).expect("JSON");
     for text in [columns(&shown), json, verdict.to_string(), format!("{verdict:?}")] {
         assert!(!text.contains("hunter2"), "{text}");
     }
-    assert_eq!(verdict.0.len(), 2);
+    assert_eq!(verdict.0.len(), 3);
 
     let fine = World::of(&[("IMIN_API_KEY", "hunter2"), ("AMQP_URL", "amqp://u:hunter2@h")]);
     assert!(!format!("{:?}", fine.load(Needs::ApiKey).expect("settings")).contains("hunter2"));

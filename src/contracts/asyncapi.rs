@@ -28,7 +28,7 @@ pub(super) fn document(names: &Names) -> Value {
         "channels": channels(names),
         "operations": operations(),
         "components": {"messages": messages(), "schemas": {
-            "CreateCustomer": create::event(),
+            "CreateCustomer": create::event("#/components/schemas/CreateCustomerData"),
             "CreateCustomerData": create::data(),
             "CustomerAccountCreated": created::event(),
         }},

@@ -33,9 +33,8 @@ pub(super) fn data() -> Value {
     })
 }
 
-/// The structured CloudEvent.
-pub(super) fn event() -> Value {
-    let data = data();
+/// The structured CloudEvent, whose data is described at `data` in the same document.
+pub(super) fn event(data: &str) -> Value {
     json!({
         "title": "Create customer: the event",
         "description": "CloudEvents 1.0 in structured mode, content type application/cloudevents+json.",
@@ -51,21 +50,20 @@ pub(super) fn event() -> Value {
                 "description": "The sender's own key for the customer; it comes back on the created event. No personal data.",
             },
             "datacontenttype": {"type": ["string", "null"], "pattern": JSON_MEDIA_TYPE},
-            "time": {"description": "When the event was made; its age is measured from here."},
+            "time": {"description": "When the event was made."},
             "traceparent": {"description": "W3C Trace Context, passed on to imin and to the created event."},
             "tracestate": {"description": "Beside a traceparent."},
         },
         "oneOf": [
-            {"required": ["data"], "properties": {"data": {"$ref": "#/$defs/data"}, "data_base64": {"type": "null"}}},
+            {"required": ["data"], "properties": {"data": {"$ref": data}, "data_base64": {"type": "null"}}},
             {"required": ["data_base64"], "properties": {
                 "data": {"type": "null"},
                 "data_base64": {
                     "type": "string", "contentEncoding": "base64", "contentMediaType": "application/json",
-                    "contentSchema": {"$ref": "#/$defs/data"},
+                    "contentSchema": {"$ref": data},
                 },
             }},
         ],
-        "$defs": {"data": data},
         "examples": [example()],
     })
 }

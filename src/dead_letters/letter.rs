@@ -138,7 +138,7 @@ impl Letter {
 /// The key that the worker wrote, or the one that it would read.
 fn key(message: &Message, today: Date) -> EventKey {
     let said = message.header_text("event-key").and_then(|text| Uuid::parse_str(text).ok());
-    said.map(EventKey).unwrap_or_else(|| identity(message, today))
+    said.map_or_else(|| identity(message, today), EventKey)
 }
 
 /// The identity that the worker would give the message.

@@ -134,10 +134,10 @@ pub struct Wish {
 
 impl Wish {
     /// Looks through the queue, and says what would be done; `glance` is told of each letter.
-    pub async fn plan(&self, shelf: &mut dyn Shelf, mut glance: impl FnMut()) -> Result<Plan, PlanError> {
+    pub async fn plan(&self, look: &mut dyn Shelf, mut glance: impl FnMut()) -> Result<Plan, PlanError> {
         let (mut plan, mut named) = (Plan::default(), Named::new(&self.filter));
         let today = crate::clock::today(self.now);
-        while let Some(held) = shelf.next().await? {
+        while let Some(held) = look.next().await? {
             glance();
             let letter = Letter::read(&held.message, today);
             named.see(letter.key);
@@ -262,7 +262,9 @@ mod tests {
             let wish = wish(REPLAY, limit);
             let with = |key: u128| Letter { key: EventKey(Uuid::from_u128(key)), ..letter(Reason::RejectedByApi) };
             let mut plan = Plan::default();
-            first.iter().for_each(|key| wish.consider(&mut plan, &with(*key)));
+            for key in &first {
+                wish.consider(&mut plan, &with(*key));
+            }
             let mut agenda = Agenda::new(wish, &plan);
             let touched: Vec<_> = then.iter().filter(|key| agenda.has(&with(**key))).collect();
             prop_assert!(touched.len() <= plan.chosen.len());

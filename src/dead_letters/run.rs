@@ -106,7 +106,7 @@ type Confirmed = (u64, Uuid, Result<(), PublishError>);
 /// A run.
 pub struct Run<'a> {
     /// Where the letters are.
-    pub shelf: &'a mut dyn Shelf,
+    pub look: &'a mut dyn Shelf,
     /// Where they go.
     pub publisher: &'a dyn Publisher,
     /// Who tells how they end.
@@ -142,7 +142,7 @@ struct State<'a> {
 impl Run<'_> {
     /// Goes through the letters. What is under way when it is stopped is waited for.
     pub async fn run(self) -> Tally {
-        let Self { shelf, publisher, mut watch, pace, stop, choose, progress } = self;
+        let Self { look, publisher, mut watch, pace, stop, choose, progress } = self;
         let mut state = State::new(publisher, pace, watch.is_some());
         while !state.over() {
             let (goes_on, waits) = (state.goes_on() && !state.deaf, state.waits());
@@ -150,11 +150,11 @@ impl Run<'_> {
             let (deadline, next_at) = (state.deadline(), state.next_at);
             tokio::select! {
                 biased;
-                Some(confirmed) = state.under_way.next() => state.settle(shelf, confirmed).await,
+                Some(confirmed) = state.under_way.next() => state.settle(look, confirmed).await,
                 ended = next_word(&mut watch) => state.hear(&ended),
                 () = stop.cancelled(), if goes_on => state.interrupt(),
                 () = sleep_until(deadline), if waits => state.lose_patience(),
-                next = next_letter(shelf, next_at), if has_room => match next {
+                next = next_letter(look, next_at), if has_room => match next {
                     Ok(Some(held)) => if let Some(send) = choose(&held) {
                         state.send(held.tag, send);
                     },
@@ -168,9 +168,9 @@ impl Run<'_> {
     }
 }
 
-async fn next_letter(shelf: &mut dyn Shelf, at: Instant) -> Result<Option<Held>, ShelfError> {
+async fn next_letter(look: &mut dyn Shelf, at: Instant) -> Result<Option<Held>, ShelfError> {
     sleep_until(at).await;
-    shelf.next().await
+    look.next().await
 }
 
 async fn next_word(watch: &mut Option<&mut dyn Watch>) -> Ended {
@@ -211,9 +211,9 @@ impl<'a> State<'a> {
         self.under_way.push(Box::pin(async move { (tag, key, confirmed.await) }));
     }
 
-    async fn settle(&mut self, shelf: &mut dyn Shelf, (tag, key, result): Confirmed) {
+    async fn settle(&mut self, look: &mut dyn Shelf, (tag, key, result): Confirmed) {
         let result = match result {
-            Ok(()) => shelf.take_off(tag).await.map_err(Stop::from),
+            Ok(()) => look.take_off(tag).await.map_err(Stop::from),
             Err(error) => {
                 self.awaited.remove(&key);
                 Err(Stop::Unconfirmed(error))
@@ -296,7 +296,7 @@ impl<'a> State<'a> {
 
 /// Takes letters off for good, each batch after `keep` has put it where it lasts.
 pub async fn discard(
-    shelf: &mut dyn Shelf,
+    look: &mut dyn Shelf,
     stop: &CancellationToken,
     choose: &mut (dyn FnMut(&Held) -> bool + std::marker::Send),
     keep: &mut (dyn FnMut(&[Held]) -> std::io::Result<()> + std::marker::Send),
@@ -308,12 +308,12 @@ pub async fn discard(
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => { tally.stop = Some(Stop::Interrupted); None }
-            next = shelf.next() => next.unwrap_or_else(|error| { tally.stop = Some(error.into()); None }),
+            next = look.next() => next.unwrap_or_else(|error| { tally.stop = Some(error.into()); None }),
         };
         let last = next.is_none();
         batch.extend(next.filter(|held| choose(held)));
         if batch.len() >= UNDER_WAY || last {
-            if let Err(why) = drop_batch(shelf, &mut batch, keep, &mut tally).await {
+            if let Err(why) = drop_batch(look, &mut batch, keep, &mut tally).await {
                 tally.stop = Some(why);
                 return tally;
             }
@@ -326,14 +326,14 @@ pub async fn discard(
 }
 
 async fn drop_batch(
-    shelf: &mut dyn Shelf,
+    look: &mut dyn Shelf,
     batch: &mut Vec<Held>,
     keep: &mut (dyn FnMut(&[Held]) -> std::io::Result<()> + std::marker::Send),
     tally: &mut Tally,
 ) -> Result<(), Stop> {
     keep(batch).map_err(|error| Stop::Export(error.to_string()))?;
     for held in batch.drain(..) {
-        shelf.take_off(held.tag).await?;
+        look.take_off(held.tag).await?;
         tally.done += 1;
     }
     Ok(())

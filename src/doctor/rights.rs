@@ -26,10 +26,8 @@ pub(super) async fn examine(
         // That it is missing is the topology's finding.
         Right::Missing => {}
     };
-    for queue in [&names.queue, &names.dead_queue] {
-        let grant = format!("{queue} in READ");
-        judge(inspector.may_read(queue).await?, format!("read {queue}"), &grant, &mut granted);
-    }
+    let grant = format!("{} in READ", names.queue);
+    judge(inspector.may_read(&names.queue).await?, format!("read {}", names.queue), &grant, &mut granted);
     for (exchange, shown) in [
         (names.events_exchange.as_str(), names.events_exchange.as_str()),
         (&names.dead_exchange, &names.dead_exchange),
@@ -45,6 +43,16 @@ pub(super) async fn examine(
             "{exchange}.tap.* in CONFIGURE, WRITE and READ, and {exchange} in READ; or set UNROUTED_TAP=false"
         );
         judge(inspector.may_listen(exchange).await?, format!("listen to {exchange}"), &grant, &mut granted);
+    }
+    // The worker itself never reads its dead letters.
+    match inspector.may_read(&names.dead_queue).await? {
+        Right::Granted => granted.push(format!("read {}", names.dead_queue)),
+        Right::Refused(_) => findings.push(Finding::skip(
+            "rights",
+            format!("the user may not read {}, which the worker does not need", names.dead_queue),
+            "Use the dead-letters commands as a user who may (deploy/rabbitmq)",
+        )),
+        Right::Missing => {}
     }
     if !granted.is_empty() {
         findings.push(Finding::ok("rights", format!("the user may {}", granted.join(", "))));

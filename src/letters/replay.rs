@@ -10,7 +10,7 @@ use super::{
 use crate::{
     broker::{Names, Publication},
     event::EventKey,
-    message::{Message, Properties, ShortString, Value, long},
+    message::{Headers, Message, Properties, ShortString, Value, long},
 };
 use bytes::Bytes;
 use uuid::Uuid;
@@ -99,7 +99,7 @@ pub fn replayed(names: &Names, letter: &Message, order: &Order) -> Publication {
 pub fn restored(names: &Names, letter: &Message) -> Publication {
     let (properties, mut headers) = carry(letter, true);
     let own = letter.properties.headers().as_ref();
-    for (name, value) in own.into_iter().flat_map(|headers| headers.inner()) {
+    for (name, value) in own.into_iter().flat_map(Headers::inner) {
         // The queue has no dead-letter exchange of its own, so that this one is only read.
         if name.as_str() == "x-death" {
             headers.insert(name.clone(), value.clone());

@@ -98,7 +98,7 @@ impl Ledger for FailsOnce {
 }
 
 fn memory() -> MemoryLedger {
-    MemoryLedger::new(Arc::new(Store::default()), Uuid::new_v4(), Duration::from_secs(3600))
+    MemoryLedger::new(Arc::new(Store::default()), Uuid::new_v4(), Duration::from_hours(1))
 }
 
 fn pipeline(accounts: Arc<dyn Accounts>, ledger: Arc<dyn Ledger>, broker: &Arc<Broker>) -> Arc<Pipeline> {

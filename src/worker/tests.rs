@@ -25,7 +25,7 @@ use crate::{
 };
 use plan::{Act, Case};
 use ports::{FakeAccounts, FakeLedger, FakePublisher, FakeSource};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -50,6 +50,8 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: ProptestConfig::default().cases.max(2000),
         failure_persistence: None,
+        // The same cases at every run; PROPTEST_CASES and another seed look further.
+        rng_seed: RngSeed::Fixed(20_261_123),
         max_shrink_iters: 20_000,
         ..ProptestConfig::default()
     })]
@@ -197,6 +199,7 @@ impl Play {
             let mut source = FakeSource::new(&world, instance);
             let worker = Worker::new(Arc::clone(&pipeline), concurrency, GRACE);
             tokio::join!(worker.run(&mut source), bounded(&world, instance, &shutdown));
+            world.alive(instance).await;
             let _ = pipeline.ledger.close().await;
             world.ended(instance);
         });

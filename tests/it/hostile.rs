@@ -4,4 +4,5 @@
 mod imin;
 mod machine;
 mod messages;
+mod page;
 mod peer;

@@ -53,9 +53,8 @@ async fn all_is_well(world: &mut World, mut worker: Worker, events: usize) {
             poll().await;
         }
     };
-    if timeout(PATIENCE, accounted).await.is_err() {
-        panic!("{} of {events}; the log:\n{}", world.accounts(), worker.log.lines().join("\n"));
-    }
+    let done = timeout(PATIENCE, accounted).await;
+    assert!(done.is_ok(), "{} of {events}; the log:\n{}", world.accounts(), worker.log.lines().join("\n"));
     worker.stop().await;
     let made = world.sandbox.accounts();
     assert_eq!((made.total, made.doubles), (events, 0));

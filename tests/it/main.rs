@@ -4,16 +4,20 @@
 #![expect(clippy::float_cmp, reason = "metrics are counts: whole numbers that fit a double")]
 
 mod alerts;
+mod chaos;
 mod contracts;
 mod corpus;
+mod dashboard;
 mod dead_letters;
 mod doctor;
 mod doubles;
 mod flow;
 mod hostile;
+mod image;
 mod imin_classes;
 mod imin_sandbox;
 mod kill_points;
+mod least_rights;
 mod ledger;
 mod ledger_faults;
 mod main_job;

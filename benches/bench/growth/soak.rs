@@ -2,7 +2,7 @@
 
 use super::{Fact, Options, usual};
 use crate::{
-    load,
+    load::{self, Destination},
     tools::Tools,
     world::{WORK, World},
 };
@@ -28,7 +28,7 @@ pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact
     let (mut sent, mut created, mut memory) = (0, 0, Vec::new());
     while started.elapsed() < length {
         let next = Instant::now() + EVERY;
-        load::publish(&world.vhost.url, sent..sent + BURST).await?;
+        load::publish(&world.vhost.url, sent..sent + BURST, Destination::Work).await?;
         sent += BURST;
         created += world.collect().await?;
         memory.push(process.usage()?.resident);

@@ -44,7 +44,7 @@ const PATIENCE: u32 = 30;
 /// `quorum_commands_soft_limit` (32), RabbitMQ puts them together, and the order is lost.
 const AT_ONCE: usize = 16;
 /// How long the queue may take to have everything back, where others look or work on it, too.
-const RETURN: Duration = Duration::from_secs(60);
+const RETURN: Duration = Duration::from_mins(1);
 
 /// What the queue says of itself.
 struct State {

@@ -6,7 +6,7 @@
 use super::{
     Common, Deed,
     audit::Audit,
-    terminal::{Terminal, note},
+    terminal::{Terminal, bar, note},
     words,
 };
 use crate::{
@@ -55,11 +55,11 @@ impl<'a> Desk<'a> {
 
     /// Begins a look, and says so where it cannot see everything.
     pub(super) async fn look(&self) -> anyhow::Result<Box<dyn Shelf>> {
-        let shelf = self.shelves.look().await?;
-        if shelf.shared() {
+        let look = self.shelves.look().await?;
+        if look.shared() {
             note("Somebody else is looking at the dead letters, too: what they hold is not seen here.");
         }
-        Ok(shelf)
+        Ok(look)
     }
 
     /// Looks at every letter. Where `see` says that it is no use to go on, the look ends early, and then
@@ -67,14 +67,14 @@ impl<'a> Desk<'a> {
     /// return. So whoever has only seen enough looks on.
     pub(super) async fn each(
         &self,
-        bar: bool,
+        shows: bool,
         mut see: impl FnMut(&Held, &Letter) -> bool,
     ) -> anyhow::Result<()> {
-        let mut shelf = self.look().await?;
-        let bar = bar.then(|| self.terminal.bar(shelf.depth(), "looked at"));
+        let mut look = self.look().await?;
+        let bar = shows.then(|| bar(look.depth(), "looked at"));
         let today = clock::today(self.now);
         let looked = async {
-            while let Some(held) = shelf.next().await? {
+            while let Some(held) = look.next().await? {
                 if let Some(bar) = &bar {
                     bar.inc(1);
                 }
@@ -88,18 +88,18 @@ impl<'a> Desk<'a> {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        let back = shelf.put_back().await;
+        let back = look.put_back().await;
         looked?;
         Ok(back?)
     }
 
     /// What a wish comes to.
     pub(super) async fn plan(&self, wish: &Wish) -> anyhow::Result<Plan> {
-        let mut shelf = self.look().await?;
-        let bar = self.terminal.bar(shelf.depth(), "looked at");
-        let plan = wish.plan(&mut *shelf, || bar.inc(1)).await;
+        let mut look = self.look().await?;
+        let bar = bar(look.depth(), "looked at");
+        let plan = wish.plan(&mut *look, || bar.inc(1)).await;
         bar.finish_and_clear();
-        let back = shelf.put_back().await;
+        let back = look.put_back().await;
         let plan = plan?;
         back?;
         Ok(plan)
@@ -145,9 +145,9 @@ impl<'a> Desk<'a> {
         let publisher = app::publisher(self.config).await?;
         let mut watch = self.watch(&pace).await?;
         let watched_by = watch.as_ref().map(|watch| watch.queue().to_owned());
-        let mut shelf = self.look().await?;
-        let shutdown = self.shutdown()?;
-        let bar = self.terminal.bar(plan.chosen.len() as u64, what);
+        let mut look = self.look().await?;
+        let shutdown = Self::shutdown()?;
+        let bar = bar(plan.chosen.len() as u64, what);
         let (mut agenda, today) = (Agenda::new(wish, plan), clock::today(self.now));
         let mut choose = |held: &Held| {
             let letter = Letter::read(&held.message, today);
@@ -160,7 +160,7 @@ impl<'a> Desk<'a> {
             })
         };
         let run = Run {
-            shelf: &mut *shelf,
+            look: &mut *look,
             publisher: &*publisher,
             watch: watch.as_mut().map(|watch| &mut **watch as &mut dyn Watch),
             pace,
@@ -177,7 +177,7 @@ impl<'a> Desk<'a> {
         };
         bar.finish_and_clear();
         // What has been taken off is off; a connection that is lost gives the others back by itself.
-        let _ = shelf.put_back().await;
+        let _ = look.put_back().await;
         Ok(tally)
     }
 
@@ -193,7 +193,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Follows signals from now on: the first finishes what is under way.
-    pub(super) fn shutdown(&self) -> anyhow::Result<Shutdown> {
+    pub(super) fn shutdown() -> anyhow::Result<Shutdown> {
         let shutdown = Shutdown::on_signals()?;
         let drain = shutdown.drain.clone();
         tokio::spawn(async move {

@@ -5,7 +5,7 @@ use super::{
     choice::{Choice, WHICH},
     desk::Desk,
     export::{Sink, default_path},
-    terminal::note,
+    terminal::{bar, note},
 };
 use crate::{
     clock,
@@ -75,12 +75,12 @@ pub(super) async fn run(desk: &Desk<'_>, arguments: &Args) -> anyhow::Result<()>
     };
     let (mut agenda, today) = (Agenda::new(wish, &plan), clock::today(desk.now));
     let mut choose = |held: &Held| agenda.has(&Letter::read(&held.message, today));
-    let (mut shelf, shutdown) = (desk.look().await?, desk.shutdown()?);
-    let bar = desk.terminal.bar(plan.chosen.len() as u64, "given up");
+    let (mut look, shutdown) = (desk.look().await?, Desk::shutdown()?);
+    let bar = bar(plan.chosen.len() as u64, "given up");
     let progress = |tally: &run::Tally| bar.set_position(tally.done);
-    let tally = run::discard(&mut *shelf, &shutdown.drain, &mut choose, &mut keep, &progress).await;
+    let tally = run::discard(&mut *look, &shutdown.drain, &mut choose, &mut keep, &progress).await;
     bar.finish_and_clear();
-    if let Err(error) = shelf.put_back().await {
+    if let Err(error) = look.put_back().await {
         note(&error.to_string());
     }
     desk.tell(&tally, "given up", &arguments.deed)

@@ -121,9 +121,9 @@ async fn change(desk: &Desk<'_>, arguments: &Args, letter: &Message) -> anyhow::
         Some(path) => {
             let shown = path.display();
             let text = std::fs::read(path).with_context(|| format!("{shown} cannot be read"))?;
-            let patch = serde_json::from_slice(&text)
+            let operations = serde_json::from_slice(&text)
                 .with_context(|| format!("{shown} is no JSON Patch (RFC 6902)"))?;
-            edit::patch(&letter.body, &patch)?
+            edit::patch(&letter.body, &operations)?
         }
         None => edit::set(&letter.body, &arguments.sets)?,
     };
@@ -162,7 +162,7 @@ fn tell_change(desk: &Desk<'_>, letter: &Message, edited: &Edited) -> anyhow::Re
     note(words::wrap(&format!("It becomes another event: {}.", edited.key), "", 4).trim_end());
     match Letter::read(letter, today).why {
         Why::Known(Reason::InvalidEvent | Reason::RejectedByApi) | Why::Foreign | Why::Expired => Ok(()),
-        why => bail!(
+        why @ Why::Known(_) => bail!(
             "a letter of the reason {why} may have an account already, under its old identity: leave id and \
              source as they are"
         ),

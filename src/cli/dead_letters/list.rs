@@ -5,7 +5,10 @@ use crate::{
     cli::print,
     dead_letters::{group::Groups, select::Named},
 };
-use std::io::{BufWriter, ErrorKind, IsTerminal, Write, stdout};
+use std::{
+    fmt::Write as _,
+    io::{BufWriter, ErrorKind, IsTerminal, Write, stdout},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,13 +87,16 @@ async fn grouped(desk: &Desk<'_>, arguments: &Args) -> anyhow::Result<()> {
     })
     .await?;
     if arguments.json {
-        return print(&groups.lines().iter().map(|line| format!("{line}\n")).collect::<String>());
+        let lines: Vec<_> = groups.lines().iter().map(ToString::to_string).collect();
+        return print(&(lines.join("\n") + "\n"));
     }
-    let mut text = format!("{}\n", desk.terminal.bold(&format!("{:>7}  {}", "COUNT", "REASON")));
+    let head = |what: &str| desk.terminal.bold(&format!("{:>7}  {what}", "COUNT"));
+    let mut text = head("REASON") + "\n";
     for (why, count) in &groups.reasons {
-        text.push_str(&format!("{count:>7}  {why}\n"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{count:>7}  {why}");
     }
-    text.push_str(&format!("\n{}\n", desk.terminal.bold(&format!("{:>7}  {}", "COUNT", "WHAT IS WRONG"))));
+    let _ = writeln!(text, "\n{}", head("WHAT IS WRONG"));
     for (why, what, count) in groups.ranked() {
         text.push_str(&words::wrap(&format!("{why}: {what}"), &format!("{count:>7}  "), 9));
     }

@@ -9,7 +9,7 @@ use crate::{
         mask,
         select::{Filter, KeyPart, Named},
     },
-    message::{Message, Properties, ShortString},
+    message::{Headers, Message, Properties, ShortString},
     outcome::Reason,
 };
 use serde_json::json;
@@ -85,7 +85,7 @@ fn text(desk: &Desk<'_>, letter: &Letter, message: &Message, reveal: bool) -> St
     let mut out = format!("{}\n", desk.terminal.bold(&letter.key.to_string()));
     summary(&mut out, desk, letter);
     section(&mut out, desk, "Properties", properties(&message.properties, reveal));
-    let headers = message.properties.headers().as_ref().map(|headers| headers.inner());
+    let headers = message.properties.headers().as_ref().map(Headers::inner);
     let shown = |(name, value): (&ShortString, _)| {
         let value = if reveal { mask::full(value) } else { mask::header(name.as_str(), value) };
         (name.to_string(), value)

@@ -60,14 +60,14 @@ impl Terminal {
         let answer = ask(&format!("{question} [y/N] ")).await;
         Ok(answer.is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
     }
+}
 
-    /// A bar over so many letters.
-    pub(super) fn bar(self, length: u64, what: &'static str) -> ProgressBar {
-        let template = format!("{{bar:30}} {{pos}}/{{len}} {what} {{msg}} {{elapsed}}");
-        // The template is ours; one that were wrong would cost the bar only.
-        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(length).with_style(style).with_finish(ProgressFinish::AndClear)
-    }
+/// A bar over so many letters, on standard error where that is a terminal.
+pub(super) fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let template = format!("{{bar:24}} {{pos}}/{{len}} {what} {{elapsed}} {{msg}}");
+    // The template is ours; one that were wrong would cost the bar only.
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style).with_finish(ProgressFinish::AndClear)
 }
 
 /// Asks a question; none where it is left unanswered.

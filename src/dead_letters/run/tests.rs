@@ -87,7 +87,7 @@ impl Watch for FakeWatch {
 
 /// A bench of `count` letters with the tags 0 to `count`.
 struct Bench {
-    shelf: FakeShelf,
+    look: FakeShelf,
     broker: FakeBroker,
     watch: FakeWatch,
     diary: Diary,
@@ -100,7 +100,7 @@ impl Bench {
         let (out, received) = tokio::sync::mpsc::unbounded_channel();
         let held = |tag: u64| Held { message: event("{}", Some(&tag.to_string())), tag };
         Self {
-            shelf: FakeShelf { letters: (0..count).map(held).collect(), diary: Arc::clone(&diary) },
+            look: FakeShelf { letters: (0..count).map(held).collect(), diary: Arc::clone(&diary) },
             broker: FakeBroker { diary: Arc::clone(&diary), refuses: vec![], out },
             watch: FakeWatch { out: received, outcome: |_| Some("created") },
             diary,
@@ -110,7 +110,7 @@ impl Bench {
 
     async fn run(&mut self, pace: Pace) -> Tally {
         let run = Run {
-            shelf: &mut self.shelf,
+            look: &mut self.look,
             publisher: &self.broker,
             watch: Some(&mut self.watch),
             pace,
@@ -130,8 +130,8 @@ impl Bench {
 }
 
 const CAREFUL: Pace =
-    Pace { canary: Some(Canary { count: 2, wait: Duration::from_secs(60) }), wait: PATIENT, rate: None };
-const PATIENT: Option<Duration> = Some(Duration::from_secs(60));
+    Pace { canary: Some(Canary { count: 2, wait: Duration::from_mins(1) }), wait: PATIENT, rate: None };
+const PATIENT: Option<Duration> = Some(Duration::from_mins(1));
 
 #[tokio::test(start_paused = true)]
 async fn a_letter_is_taken_off_only_after_its_confirm() {
@@ -160,7 +160,7 @@ async fn a_canary_that_fails_keeps_the_others_where_they_are() {
     let tally = bench.run(CAREFUL).await;
     assert_eq!((tally.done, tally.failed_again()), (2, 1));
     assert_eq!(tally.stop, Some(Stop::CanaryFailed));
-    assert_eq!(bench.shelf.letters.len(), 8);
+    assert_eq!(bench.look.letters.len(), 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,7 +170,7 @@ async fn a_canary_of_which_nobody_hears_keeps_the_others_too() {
     let began = Instant::now();
     let tally = bench.run(CAREFUL).await;
     assert_eq!((tally.done, tally.stop), (2, Some(Stop::CanarySilent)));
-    assert!(began.elapsed() >= Duration::from_secs(60));
+    assert!(began.elapsed() >= Duration::from_mins(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +217,7 @@ async fn what_is_discarded_has_been_kept_before() {
     let mut bench = Bench::new(100);
     let diary = Arc::clone(&bench.diary);
     let tally = discard(
-        &mut bench.shelf,
+        &mut bench.look,
         &bench.stop,
         &mut |held| held.tag.is_multiple_of(2),
         &mut |batch| {
@@ -240,7 +240,7 @@ async fn what_is_discarded_has_been_kept_before() {
 #[tokio::test]
 async fn a_batch_that_is_kept_is_taken_off() {
     let mut bench = Bench::new(200);
-    let tally = discard(&mut bench.shelf, &bench.stop, &mut |_| true, &mut |_| Ok(()), &|_| {}).await;
+    let tally = discard(&mut bench.look, &bench.stop, &mut |_| true, &mut |_| Ok(()), &|_| {}).await;
     assert_eq!(tally, Tally { done: 200, ..Tally::default() });
     assert_eq!(bench.diary().len(), 200);
 }

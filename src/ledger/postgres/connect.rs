@@ -142,6 +142,8 @@ pub(super) enum Failure {
     Damaged(#[from] crate::ledger::row::Damaged),
     #[error("nothing came back within {0:?}")]
     Slow(Duration),
+    #[error("no connection could be had in time")]
+    NoConnection,
     #[error("the schema has version {found}, this worker knows {known}")]
     Newer { found: i64, known: i64 },
     #[error("the pool is closed")]
@@ -156,7 +158,7 @@ impl From<PoolError> for Failure {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 Self::Server(error)
             }
-            PoolError::Timeout(_) => Self::Slow(Duration::ZERO),
+            PoolError::Timeout(_) => Self::NoConnection,
             _ => Self::Closed,
         }
     }

@@ -164,6 +164,10 @@ impl FakeLedger {
     async fn began(&self, intent: Intent) -> Result<Begun, LedgerError> {
         let (world, instance) = (&self.world, self.instance);
         let fault = self.meet().await;
+        if !world.has_ledger(instance) {
+            // What a process leaves undone when it ends is never done.
+            return std::future::pending().await;
+        }
         let ledger = world.ledger_of(instance);
         if fault == LedgerFault::Unwritten {
             return Err(unwritten());
@@ -183,6 +187,10 @@ impl FakeLedger {
     async fn finished(&self, key: EventKey, how: Finish) -> Result<Option<Recorded>, LedgerError> {
         let (world, instance) = (&self.world, self.instance);
         let fault = self.meet().await;
+        if !world.has_ledger(instance) {
+            // What a process leaves undone when it ends is never done.
+            return std::future::pending().await;
+        }
         let ledger = world.ledger_of(instance);
         if fault == LedgerFault::Unwritten {
             return Err(unwritten());
@@ -223,6 +231,9 @@ impl Ledger for FakeLedger {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        if !self.world.has_ledger(self.instance) {
+            return Box::pin(std::future::pending());
+        }
         let ledger = self.world.ledger_of(self.instance);
         Box::pin(async move { ledger.close().await })
     }

@@ -8,7 +8,8 @@ use crate::support::world::{World, customer};
 #[tokio::test]
 async fn no_body_of_imins_can_fill_the_worker_or_hold_it() {
     let world = World::start().await;
-    let mut worker = world.settings().set("IMIN_TIMEOUT", "3s").start().ready().await;
+    let mut worker =
+        world.settings().set("IMIN_TIMEOUT", "3s").set("IMIN_CONNECT_TIMEOUT", "3s").start().ready().await;
     let before = worker.memory();
     let faults = ["endless", "huge", "drip", "gzip", "cut"];
     for fault in faults {

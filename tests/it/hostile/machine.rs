@@ -37,11 +37,7 @@ async fn no_error_repeats_a_secret() {
     let world = World::start().await;
     let broker = world.vhost.url.replace("guest:guest@", "guest:hunter2-broker@");
     assert_ne!(broker, world.vhost.url);
-    let settings = world
-        .settings()
-        .set("AMQP_URL", broker)
-        .set("IMIN_BASE_URL", "http://user:hunter2-imin@127.0.0.1:9/api")
-        .set("RUST_LOG", "trace");
+    let settings = world.settings().set("AMQP_URL", broker).set("RUST_LOG", "trace");
     let mut worker = settings.start();
     worker.log.line("no connection").await;
     worker.stop().await;

@@ -92,7 +92,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[tokio::test]
 async fn a_lease_is_renewed_while_its_worker_lives() {
     let database = Database::new().await;
-    let short = Duration::from_millis(600);
+    let short = Duration::from_millis(1500);
     let one = database.open_with(|options| options.lease = short).await.expect("a ledger");
     let key = key();
     assert_eq!(one.begin(intent(key)).await.expect("an answer"), GO);
@@ -100,7 +100,7 @@ async fn a_lease_is_renewed_while_its_worker_lives() {
         "SELECT max((extract(epoch FROM until) * 1000)::bigint) FROM imin_customer_worker_ledger_lease";
     let first = database.number(lease).await;
     // Renewed past twice its length: without renewal it would have run out.
-    let renewed = async { while database.number(lease).await < first + 1200 {} };
+    let renewed = async { while database.number(lease).await < first + 3000 {} };
     timeout(PATIENCE, renewed).await.expect("renewals");
     let two = database.open().await;
     assert_eq!(two.begin(despite(key)).await.expect("an answer"), Begun::Held);
@@ -110,7 +110,7 @@ async fn a_lease_is_renewed_while_its_worker_lives() {
 async fn a_lease_that_nobody_renews_runs_out() {
     let database = Database::new().await;
     let one =
-        database.open_with(|options| options.lease = Duration::from_millis(500)).await.expect("a ledger");
+        database.open_with(|options| options.lease = Duration::from_millis(1500)).await.expect("a ledger");
     let two = database.open().await;
     let key = key();
     assert_eq!(one.begin(intent(key)).await.expect("an answer"), GO);
@@ -132,7 +132,7 @@ async fn a_worker_that_may_be_taken_for_dead_begins_nothing() {
     let database = Database::new().await;
     let worker = database
         .open_with(|options| {
-            (options.lease, options.timeout) = (Duration::from_millis(300), Duration::from_millis(300));
+            (options.lease, options.timeout) = (Duration::from_secs(1), Duration::from_secs(1));
         })
         .await
         .expect("a ledger");

@@ -1,0 +1,73 @@
+//! Chaos: real workers, a broker of their own, imin and the ledger, everything between them breakable, and
+//! a seeded schedule that breaks it while events keep coming. Afterwards `check` reads queues, accounts and
+//! ledger, and holds the promises. It knows nothing of how the worker keeps them.
+//!
+//! `make chaos SEED=7 MINUTES=30` plays one seed for as long as is asked for; every run says its seed, and
+//! the seed decides what is sent and what breaks in which order. An even seed plays two workers on
+//! PostgreSQL, an odd one a single worker on SQLite; the second bit of it decides `AMBIGUOUS`.
+
+mod check;
+mod dice;
+mod faults;
+mod stage;
+mod stream;
+
+use crate::support::worker::poll;
+use dice::Dice;
+use faults::Fault;
+use stage::Stage;
+use std::time::Duration;
+use stream::Stream;
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+/// How long everything may take to come to an end once nothing breaks any more.
+const SETTLED_WITHIN: Duration = Duration::from_secs(600);
+
+/// What `make chaos` asks for.
+#[expect(clippy::disallowed_methods, reason = "not a setting of the product")]
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_breaks_the_promises_hold() {
+    let random = Uuid::new_v4().as_u128() & 0xffff_ffff;
+    let seed = asked("CHAOS_SEED").unwrap_or_else(|| u64::try_from(random).expect("32 bits"));
+    let time = Duration::from_secs(asked("CHAOS_MINUTES").unwrap_or(1) * 60);
+    println!("chaos: seed {seed}; again with: make chaos SEED={seed} MINUTES={}", time.as_secs() / 60);
+    let mut dice = Dice::new(seed);
+    let mut stage = Stage::start(seed).await;
+    let stream = Stream::start(stage.vhost(), dice.fork());
+    let end = Instant::now() + time;
+    let mut faults = 0;
+    while Instant::now() < end {
+        sleep(Duration::from_millis(dice.below(1500))).await;
+        let fault = Fault::roll(&mut dice);
+        println!("chaos: {:>6.1?} s left: {fault:?}", (end - Instant::now()).as_secs_f32());
+        stage.meet(fault, &mut dice).await;
+        faults += 1;
+    }
+    let sent = stream.end().await;
+    stage.heal().await;
+    let settled = async {
+        while !stage.is_quiet().await {
+            poll().await;
+        }
+    };
+    let settled = timeout(SETTLED_WITHIN, settled).await.is_ok();
+    let books = stage.close().await;
+    let mut broken = check::violations(&sent, &books);
+    if !settled {
+        broken.push(format!("not at an end after {SETTLED_WITHIN:?}: {:?}", books.queues));
+    }
+    println!(
+        "chaos: seed {seed}, {} events in {} messages, {faults} faults, {} accounts, {} created events, {} dead letters",
+        sent.events.len(),
+        sent.messages,
+        books.accounts.len(),
+        books.created.len(),
+        books.dead.len()
+    );
+    assert!(broken.is_empty(), "seed {seed}: {broken:#?}\n{}", books.log.join("\n"));
+}

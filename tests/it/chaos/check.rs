@@ -1,0 +1,156 @@
+//! What must hold in the end. Reads what any other program could: queues, imin's accounts, the ledger's
+//! table, the log.
+
+use super::stream::{Kind, MARK, Sent};
+use crate::support::world::json;
+use imin_customer_worker::{message::Message, sandbox::Listed};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What there is to read.
+pub(super) struct Books {
+    pub(super) park: bool,
+    pub(super) created: Vec<Message>,
+    pub(super) dead: Vec<Message>,
+    pub(super) accounts: Vec<Listed>,
+    /// The ledger: key, state, identifier.
+    pub(super) rows: Vec<(String, String, Option<String>)>,
+    pub(super) queues: Vec<(String, u64)>,
+    pub(super) log: Vec<String>,
+}
+
+/// One event, as the books tell of it.
+#[derive(Default)]
+struct Told {
+    /// Identifier and flag of each created event.
+    created: Vec<(String, bool)>,
+    reasons: Vec<String>,
+    accounts: BTreeSet<String>,
+}
+
+/// Everything that was broken, in words.
+pub(super) fn violations(sent: &Sent, books: &Books) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut told = accounts(sent, books, &mut broken);
+    events(books, &mut told, &mut broken);
+    letters(books, &mut told, &mut broken);
+    for (id, (kind, _)) in &sent.events {
+        let told = told.remove(id).unwrap_or_default();
+        broken.extend(event(*kind, &told, books.park).map(|what| format!("{id} ({kind:?}): {what}")));
+    }
+    broken.extend(told.into_keys().map(|id| format!("{id} was never sent")));
+    broken.extend(ledger(books));
+    let said = |part: &str| books.log.iter().filter(|line| line.contains(part)).count();
+    for (part, what) in [(MARK, "lines of the log name a customer"), ("panicked", "panics")] {
+        if said(part) > 0 {
+            broken.push(format!("{} {what}", said(part)));
+        }
+    }
+    broken
+}
+
+/// Whose account is whose, by the hash of the e-mail address.
+fn accounts(sent: &Sent, books: &Books, broken: &mut Vec<String>) -> BTreeMap<String, Told> {
+    let owners: BTreeMap<String, &String> =
+        sent.events.iter().map(|(id, (_, email))| (hash(email), id)).collect();
+    let mut told: BTreeMap<String, Told> = BTreeMap::new();
+    for account in &books.accounts {
+        match account.email_hash.as_ref().and_then(|hash| owners.get(hash)) {
+            Some(id) => {
+                told.entry((*id).clone()).or_default().accounts.insert(account.identifier.clone());
+            }
+            None => broken.push(format!("{} is nobody's account", account.identifier)),
+        }
+    }
+    told
+}
+
+fn hash(email: &str) -> String {
+    Sha256::digest(email.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn events(books: &Books, told: &mut BTreeMap<String, Told>, broken: &mut Vec<String>) {
+    for message in &books.created {
+        let event = json(message);
+        let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+        let flagged = event["possibleduplicate"] == true;
+        let told = told.entry(text(&event["causationid"])).or_default();
+        told.created.push((text(&event["data"]["identifier"]), flagged));
+        if message.properties.message_id().as_ref().map(ToString::to_string) != Some(text(&event["id"])) {
+            broken.push(format!("{event}: another message_id"));
+        }
+        if event.to_string().contains(MARK) {
+            broken.push(format!("{event} names its customer"));
+        }
+    }
+}
+
+fn letters(books: &Books, told: &mut BTreeMap<String, Told>, broken: &mut Vec<String>) {
+    for letter in &books.dead {
+        let id = letter.properties.message_id().as_ref().expect("an id").to_string();
+        match letter.header_text("failure-reason") {
+            Some(reason) => told.entry(id).or_default().reasons.push(reason.to_owned()),
+            None => broken.push(format!("{id} was dead-lettered by the broker")),
+        }
+        let headers = format!("{:?}", letter.properties.headers());
+        if headers.contains(MARK) {
+            broken.push(format!("the headers of a dead letter name its customer: {headers}"));
+        }
+    }
+}
+
+/// One event against the promises.
+fn event(kind: Kind, told: &Told, park: bool) -> Option<String> {
+    let Told { created, reasons, accounts } = told;
+    if created.is_empty() && reasons.is_empty() {
+        return Some("lost".into());
+    }
+    let may = |reason: &str| match (kind, reason) {
+        (Kind::Invalid, "invalid_event") | (Kind::Refused, "rejected_by_api") => true,
+        (Kind::Unusable, "unusable_response") => true,
+        // Nobody knows what came of a call: parked, where that is asked for.
+        (Kind::Good | Kind::Refused | Kind::Unusable, "outcome_unknown") => park,
+        _ => false,
+    };
+    if let Some(reason) = reasons.iter().find(|reason| !may(reason)) {
+        return Some(format!("a dead letter: {reason}"));
+    }
+    if !created.is_empty() && kind != Kind::Good {
+        return Some("a created event".into());
+    }
+    if let Some((identifier, _)) = created.iter().find(|(identifier, _)| !accounts.contains(identifier)) {
+        return Some(format!("its event names {identifier}, which is none of its accounts {accounts:?}"));
+    }
+    if accounts.len() > 1 && park {
+        return Some(format!("{} accounts, and nothing ambiguous is retried", accounts.len()));
+    }
+    let (last, flagged) = created.last()?;
+    let several = accounts.len() > 1 || created.iter().any(|(identifier, _)| identifier != last);
+    (several && !flagged).then(|| format!("{accounts:?}, and no flag on the last of {created:?}"))
+}
+
+/// The ledger agrees with what went out, and holds nobody's name.
+fn ledger(books: &Books) -> Vec<String> {
+    let plain = |key: &str| key.replace('-', "");
+    let rows: BTreeMap<String, (&str, Option<&str>)> =
+        books.rows.iter().map(|(key, state, id)| (plain(key), (state.as_str(), id.as_deref()))).collect();
+    let mut broken = Vec::new();
+    // The last one counts, where a worker that had to let go told of an account before.
+    let events: BTreeMap<String, String> = books.created.iter().map(json).map(told).collect();
+    for (key, identifier) in events {
+        let row = rows.get(&plain(&key));
+        if row != Some(&("created", Some(&identifier))) {
+            broken.push(format!("{key}: the ledger says {row:?}, its event {identifier}"));
+        }
+    }
+    if format!("{:?}", books.rows).contains(MARK) {
+        broken.push("the ledger names a customer".into());
+    }
+    broken
+}
+
+/// The key of a created event, and its account.
+fn told(event: serde_json::Value) -> (String, String) {
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    (text(&event["id"]), text(&event["data"]["identifier"]))
+}

@@ -1,0 +1,76 @@
+//! What can break, and how often. How it is broken is `stage`'s.
+
+use super::dice::Dice;
+
+/// One thing that breaks, for a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// SIGKILL, and another one in its place.
+    KillWorker,
+    /// SIGTERM, its orderly end, and another one in its place.
+    StopWorker,
+    /// SIGSTOP for a while: longer than its lease.
+    FreezeWorker,
+    /// The broker's node is killed, and comes back.
+    KillBroker,
+    /// A line is cut.
+    Cut(Line),
+    /// A line carries nothing for a while, in one direction or both.
+    Hang(Line),
+    /// A line is slow for a while.
+    Slow(Line),
+    /// New connections are refused for a while.
+    Refuse(Line),
+    /// imin answers so for a while.
+    Imin(&'static str),
+    /// The ledger is killed and comes back, or its file is locked for a while.
+    BreakLedger,
+}
+
+/// Where the workers' bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    Broker,
+    Imin,
+    Ledger,
+}
+
+impl Fault {
+    pub(super) fn roll(dice: &mut Dice) -> Self {
+        let line = dice.one(&[Line::Broker, Line::Broker, Line::Imin, Line::Ledger]);
+        match dice.below(100) {
+            0..20 => Self::KillWorker,
+            20..30 => Self::StopWorker,
+            30..34 => Self::FreezeWorker,
+            34..38 => Self::KillBroker,
+            38..52 => Self::Cut(line),
+            52..58 => Self::Hang(line),
+            58..63 => Self::Slow(line),
+            63..68 => Self::Refuse(line),
+            68..95 => Self::Imin(dice.one(&[
+                "503@50%",
+                "503",
+                "500@50%",
+                "500-after@50%",
+                "502-html@50%",
+                "504-after@30%",
+                "429@50%",
+                "429-retry-after-1@50%",
+                "408@30%",
+                "425@30%",
+                "401",
+                "403",
+                "404",
+                "redirect",
+                "timeout-before@20%",
+                "timeout-after@20%",
+                "reset-before@40%",
+                "reset-after@40%",
+                "close-before@40%",
+                "close-after@40%",
+                "delay-300ms@50%",
+            ])),
+            _ => Self::BreakLedger,
+        }
+    }
+}

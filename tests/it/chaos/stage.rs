@@ -1,0 +1,333 @@
+//! The stage: a broker, an imin, a ledger, workers, and a proxy on every line between them.
+
+use super::{
+    check::Books,
+    dice::Dice,
+    faults::{Fault, Line},
+};
+use crate::support::{
+    broker::{Broker, Vhost},
+    postgres::{self, Postgres},
+    proxy::{Proxy, Way},
+    worker::{Settings, Worker},
+    world::{KEY, names},
+};
+use imin_customer_worker::{
+    amqp::topology::Topology,
+    broker::Names,
+    message::Message,
+    sandbox::{Options, Sandbox},
+};
+use lapin::{
+    options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tokio::{task::spawn_blocking, time::sleep};
+
+/// The queue of the created events.
+const EVENTS: &str = "chaos.events";
+
+pub(super) struct Stage {
+    broker: Arc<Broker>,
+    sandbox: Sandbox,
+    ledger: Ledger,
+    to_broker: Proxy,
+    to_imin: Proxy,
+    to_ledger: Option<Proxy>,
+    settings: Settings,
+    workers: Vec<Worker>,
+    park: bool,
+    log: Vec<String>,
+}
+
+enum Ledger {
+    Sqlite(TempDir),
+    Postgres(Arc<Postgres>, String),
+}
+
+impl Stage {
+    pub(super) async fn start(seed: u64) -> Self {
+        let broker = Arc::new(spawn_blocking(Broker::start).await.expect("a broker"));
+        declare(&broker.vhost()).await;
+        let options = Options { api_key: Some(KEY.into()), seed, ..Options::default() };
+        let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
+        let to_broker = Proxy::to(&broker.vhost().url).await;
+        let to_imin = Proxy::to(&sandbox.base_url().replace("http://", "http://imin@")).await;
+        let (ledger, to_ledger) = ledger(seed % 2 == 0).await;
+        let park = seed & 2 != 0;
+        let url = match (&ledger, &to_ledger) {
+            (_, Some(proxy)) => proxy.url().to_owned(),
+            (ledger, None) => format!("sqlite://{}", ledger.file().display()),
+        };
+        let settings = settings(&to_broker, &to_imin, &url, park);
+        let workers = if to_ledger.is_some() { 2 } else { 1 };
+        let workers = (0..workers).map(|_| settings.start()).collect();
+        Self {
+            broker,
+            sandbox,
+            ledger,
+            to_broker,
+            to_imin,
+            to_ledger,
+            settings,
+            workers,
+            park,
+            log: Vec::new(),
+        }
+    }
+
+    pub(super) fn vhost(&self) -> Vhost {
+        self.broker.vhost()
+    }
+
+    /// Breaks something, and mends it.
+    pub(super) async fn meet(&mut self, fault: Fault, dice: &mut Dice) {
+        let moment = Duration::from_millis(200 + dice.below(2500));
+        match fault {
+            Fault::KillWorker | Fault::StopWorker => {
+                let mut worker = self.take(dice);
+                if fault == Fault::KillWorker {
+                    worker.kill().await
+                } else {
+                    worker.stop().await
+                }
+                self.log.extend(worker.log.lines());
+                sleep(moment / 4).await;
+                self.workers.push(self.settings.start());
+            }
+            Fault::FreezeWorker => {
+                let worker = self.take(dice);
+                worker.signal("STOP");
+                sleep(Duration::from_secs(4)).await;
+                worker.signal("CONT");
+                self.workers.push(worker);
+            }
+            Fault::KillBroker => {
+                let broker = Arc::clone(&self.broker);
+                let restarted = spawn_blocking(move || {
+                    broker.kill();
+                    broker.restart();
+                });
+                restarted.await.expect("it comes back");
+            }
+            Fault::Cut(line) => {
+                if let Some(proxy) = self.proxy(line) {
+                    proxy.cut();
+                }
+            }
+            Fault::Hang(line) => {
+                let (up, down) =
+                    dice.one(&[(Way::Hang, Way::Hang), (Way::Pass, Way::Hang), (Way::Hang, Way::Pass)]);
+                self.for_a(moment, line, |proxy| proxy.ways(up, down)).await;
+            }
+            Fault::Slow(line) => {
+                let slow = Way::Delay(Duration::from_millis(dice.below(200)));
+                self.for_a(moment, line, |proxy| proxy.ways(slow, slow)).await;
+            }
+            Fault::Refuse(line) => {
+                self.for_a(moment, line, |proxy| {
+                    proxy.refuse(true);
+                    proxy.cut();
+                })
+                .await;
+            }
+            Fault::Imin(word) => {
+                self.sandbox.set_faults(vec![word.parse().expect("a fault")], dice.below(1000));
+                sleep(moment).await;
+                self.sandbox.set_faults(Vec::new(), 0);
+            }
+            Fault::BreakLedger => self.ledger.break_for(moment).await,
+        }
+    }
+
+    /// Nothing is broken any more, and all workers run.
+    pub(super) async fn heal(&mut self) {
+        self.sandbox.set_faults(Vec::new(), 0);
+        for line in [Line::Broker, Line::Imin, Line::Ledger] {
+            self.mend(line);
+        }
+        for worker in &self.workers {
+            worker.readiness(200).await;
+        }
+    }
+
+    /// Whether no message is anywhere but at its end.
+    pub(super) async fn is_quiet(&self) -> bool {
+        let (ends, queues) = ([EVENTS, "customers.create.dead"], self.queues().await);
+        queues.iter().all(|(name, messages)| ends.contains(&name.as_str()) || *messages == 0)
+    }
+
+    /// Ends everything, and reads what there is to read.
+    pub(super) async fn close(mut self) -> Books {
+        let queues = self.queues().await;
+        for mut worker in std::mem::take(&mut self.workers) {
+            worker.stop().await;
+            self.log.extend(worker.log.lines());
+        }
+        let vhost = self.broker.vhost();
+        let created = drain(&vhost, EVENTS).await;
+        let dead = drain(&vhost, "customers.create.dead").await;
+        let accounts = self.sandbox.accounts().accounts;
+        let rows = self.ledger.rows().await;
+        Books { park: self.park, created, dead, accounts, rows, queues, log: self.log }
+    }
+
+    /// Every queue, and how many messages it holds, those included that are delivered to somebody.
+    async fn queues(&self) -> Vec<(String, u64)> {
+        let vhost = self.broker.vhost();
+        let listed =
+            spawn_blocking(move || vhost.ctl(&["list_queues", "--no-table-headers", "name", "messages"]));
+        let listed = listed.await.expect("rabbitmqctl runs");
+        let lines = listed.lines().filter_map(|line| line.split_once('\t'));
+        lines.map(|(name, count)| (name.to_owned(), count.trim().parse().unwrap_or(u64::MAX))).collect()
+    }
+
+    fn take(&mut self, dice: &mut Dice) -> Worker {
+        let worker = dice.below(self.workers.len() as u64);
+        self.workers.swap_remove(usize::try_from(worker).expect("small"))
+    }
+
+    /// SQLite has no line.
+    fn proxy(&self, line: Line) -> Option<&Proxy> {
+        match line {
+            Line::Broker => Some(&self.to_broker),
+            Line::Imin => Some(&self.to_imin),
+            Line::Ledger => self.to_ledger.as_ref(),
+        }
+    }
+
+    async fn for_a(&self, moment: Duration, line: Line, break_it: impl FnOnce(&Proxy)) {
+        if let Some(proxy) = self.proxy(line) {
+            break_it(proxy);
+            sleep(moment).await;
+            self.mend(line);
+        }
+    }
+
+    fn mend(&self, line: Line) {
+        if let Some(proxy) = self.proxy(line) {
+            proxy.refuse(false);
+            proxy.pass();
+        }
+    }
+}
+
+/// Short waits, and enough attempts that nothing but imin's word ends an event.
+fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings {
+    Settings::new(&[
+        ("AMQP_URL", broker.url()),
+        ("AMQP_HEARTBEAT", "2s"),
+        ("CONFIRM_TIMEOUT", "3s"),
+        ("IMIN_BASE_URL", &imin.url().replace("imin@", "")),
+        ("IMIN_API_KEY", KEY),
+        ("IMIN_TIMEOUT", "1s"),
+        ("LEDGER_URL", ledger),
+        ("LEDGER_LEASE", "3s"),
+        ("ADMIN_ADDR", "127.0.0.1:0"),
+        ("LOG_FORMAT", "json"),
+        ("AMBIGUOUS", if park { "park" } else { "retry" }),
+        ("CONCURRENCY", "16"),
+        ("RETRY_INITIAL", "50ms"),
+        ("RETRY_MAX_INTERVAL", "1s"),
+        ("RETRY_MAX_ATTEMPTS", "1000"),
+        ("BREAKER_PROBE_INTERVAL", "200ms"),
+        ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
+        ("SHUTDOWN_GRACE", "3s"),
+    ])
+}
+
+async fn ledger(postgres: bool) -> (Ledger, Option<Proxy>) {
+    if !postgres {
+        return (Ledger::Sqlite(tempfile::tempdir().expect("a directory")), None);
+    }
+    let server = Arc::new(spawn_blocking(Postgres::start).await.expect("a server"));
+    let url = server.database().await;
+    let proxy = Proxy::to(&url).await;
+    (Ledger::Postgres(server, url), Some(proxy))
+}
+
+impl Ledger {
+    fn file(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(directory) => directory.path().join("ledger.db"),
+            Self::Postgres(_, url) => panic!("{url} is no file"),
+        }
+    }
+
+    /// A crash of the server, or another program that holds the file's lock.
+    async fn break_for(&self, moment: Duration) {
+        match self {
+            Self::Postgres(server, _) => {
+                let server = Arc::clone(server);
+                let restarted = spawn_blocking(move || {
+                    server.kill();
+                    server.resume();
+                });
+                restarted.await.expect("it comes back");
+            }
+            Self::Sqlite(_) => {
+                let Ok(file) = rusqlite::Connection::open(self.file()) else { return };
+                // A worker that has the file to itself lets nobody in: then nothing breaks.
+                if file.execute_batch("BEGIN IMMEDIATE").is_ok() {
+                    sleep(moment).await;
+                }
+            }
+        }
+    }
+
+    /// Every row: key, state, identifier.
+    async fn rows(&self) -> Vec<(String, String, Option<String>)> {
+        match self {
+            Self::Postgres(_, url) => {
+                let client = postgres::connect(url).await;
+                let sql = "SELECT key::text, state, identifier FROM imin_customer_worker_ledger";
+                let rows = client.query(sql, &[]).await.expect("the ledger's table");
+                rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+            }
+            Self::Sqlite(_) => {
+                let file = rusqlite::Connection::open(self.file()).expect("a database");
+                let sql = "SELECT lower(hex(key)), state, identifier FROM ledger";
+                let mut statement = file.prepare(sql).expect("the ledger's table");
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+                rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+            }
+        }
+    }
+}
+
+/// The topology, and a queue for the created events that outlives its node.
+async fn declare(vhost: &Vhost) {
+    let connection = vhost.connect().await;
+    let channel = connection.create_channel().await.expect("a channel");
+    let names: Names = names();
+    Topology::new(&names, Some(10_000)).apply(&channel).await.expect("the topology can be declared");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions::durable();
+    channel.queue_declare(EVENTS.into(), durable, arguments).await.expect("declared");
+    let (exchange, key) = (names.events_exchange.as_str().into(), names.events_routing_key.as_str().into());
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(EVENTS.into(), exchange, key, options, none).await.expect("bound");
+}
+
+/// Every message of a queue.
+async fn drain(vhost: &Vhost, queue: &str) -> Vec<Message> {
+    let connection = vhost.connect().await;
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut all = Vec::new();
+    while let Some(got) =
+        channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("it stands")
+    {
+        let got = got.delivery;
+        all.push(Message {
+            body: got.data.into(),
+            properties: got.properties,
+            exchange: got.exchange,
+            routing_key: got.routing_key,
+            redelivered: got.redelivered,
+        });
+    }
+    all
+}
