@@ -197,6 +197,7 @@ impl Play {
             let mut source = FakeSource::new(&world, instance);
             let worker = Worker::new(Arc::clone(&pipeline), concurrency, GRACE);
             tokio::join!(worker.run(&mut source), bounded(&world, instance, &shutdown));
+            world.alive(instance).await;
             let _ = pipeline.ledger.close().await;
             world.ended(instance);
         });
