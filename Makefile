@@ -45,7 +45,7 @@ outage-run: ## Runs 20,000 events through bad hours: imin fails in every way whi
 .PHONY: chaos
 chaos: ## Breaks everything at random for MINUTES (5), by a SEED that it tells, and holds the promises.
 	@deploy/scripts/ensure.sh test
-	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(or $(MINUTES),5)' cargo test --locked --test it chaos:: -- --nocapture
+	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(or $(MINUTES),5)' cargo test --locked --test it chaos:: -- --nocapture --include-ignored
 
 .PHONY: fuzz
 fuzz: ## Looks for bytes that break a way in, for SECONDS (60) each; needs a nightly Rust and cargo-fuzz.
