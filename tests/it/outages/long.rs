@@ -34,7 +34,8 @@ async fn run(plan: Plan) {
     let broker = Arc::new(spawn_blocking(Broker::start).await.expect("starts"));
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
     let mut stage = Stage::on(broker.vhost(), options).await;
-    stage.send(0..plan.events).await;
+    // The rest comes once the key is revoked: there is work then, however fast the worker is.
+    stage.send(0..plan.events * 4 / 5).await;
     let key = stage.dir.path().join("key");
     fs::write(&key, KEY).unwrap();
     let settings = stage
@@ -50,7 +51,7 @@ async fn run(plan: Plan) {
         .set("MISCONFIGURED_PROBE_INTERVAL", "1h");
     let since = Instant::now();
     let mut worker = settings.start().ready().await;
-    bad(&stage, &worker, &plan, &broker, &key).await;
+    bad(&mut stage, &worker, &plan, &broker, &key).await;
     let books = stage.balance(&worker).await;
     println!("all {} events done after {:.1} s", plan.events, since.elapsed().as_secs_f64());
     print_timeline(&worker.log);
@@ -67,7 +68,7 @@ fn budget(events: usize, took: Duration) -> u64 {
 }
 
 /// Everything that goes wrong, one after the other, with some work done in between.
-async fn bad(stage: &Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, key: &Path) {
+async fn bad(stage: &mut Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, key: &Path) {
     let share = |percent: usize| plan.events * percent / 100;
     let [unavailable, silent, limited] = plan.phases;
     stage.accounts(share(10), worker).await;
@@ -96,6 +97,8 @@ async fn bad(stage: &Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, 
 
     println!("the key is revoked");
     fs::write(key, "revoked").unwrap();
+    worker.log.line("using the new key").await;
+    stage.send(plan.events * 4 / 5..plan.events).await;
     assert_eq!(causes(&worker.readiness(503).await), ["misconfigured"]);
     fs::write(key, KEY).unwrap();
     let since = Instant::now();
