@@ -16,6 +16,12 @@ struct Plan {
     phases: [Duration; 3],
 }
 
+impl Plan {
+    fn share(&self, percent: usize) -> usize {
+        self.events * percent / 100
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_hours_in_short() {
     let seconds = Duration::from_secs;
@@ -34,8 +40,7 @@ async fn run(plan: Plan) {
     let broker = Arc::new(spawn_blocking(Broker::start).await.expect("starts"));
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
     let mut stage = Stage::on(broker.vhost(), options).await;
-    // The rest comes once the key is revoked: there is work then, however fast the worker is.
-    stage.send(0..plan.events * 4 / 5).await;
+    stage.send(0..plan.share(50)).await;
     let key = stage.dir.path().join("key");
     fs::write(&key, KEY).unwrap();
     let settings = stage
@@ -67,9 +72,10 @@ fn budget(events: usize, took: Duration) -> u64 {
     events as u64 / 5 + 10 + 12 * (took.as_secs() + 1)
 }
 
-/// Everything that goes wrong, one after the other, with some work done in between.
+/// Everything that goes wrong, one after the other, with some work done in between. More is sent while
+/// nothing can be done, so that there is work for what comes next, however fast the worker is.
 async fn bad(stage: &mut Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, key: &Path) {
-    let share = |percent: usize| plan.events * percent / 100;
+    let share = |percent| plan.share(percent);
     let [unavailable, silent, limited] = plan.phases;
     stage.accounts(share(10), worker).await;
     println!("imin answers 503 for {unavailable:?}, and the broker is killed meanwhile");
@@ -89,6 +95,7 @@ async fn bad(stage: &mut Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broke
 
     println!("imin says 429 for {limited:?}, and the broker is killed in the middle of work after it");
     stage.faults(&["429-retry-after-1"]);
+    stage.send(share(50)..share(90)).await;
     sleep(limited).await;
     stage.faults(&[]);
     resumes(stage, worker, share(60), "imin had no more limits").await;
@@ -98,7 +105,7 @@ async fn bad(stage: &mut Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broke
     println!("the key is revoked");
     fs::write(key, "revoked").unwrap();
     worker.log.line("using the new key").await;
-    stage.send(plan.events * 4 / 5..plan.events).await;
+    stage.send(share(90)..plan.events).await;
     assert_eq!(causes(&worker.readiness(503).await), ["misconfigured"]);
     fs::write(key, KEY).unwrap();
     let since = Instant::now();
