@@ -82,3 +82,28 @@ impl fmt::Debug for Queue {
         f.write_str("Queue")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::trace::{SpanBuilder, Tracer, TracerProvider};
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_holds_nobody_up() {
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counting = Arc::clone(&dropped);
+        let on_drop: OnDrop = Arc::new(move |spans| {
+            counting.fetch_add(spans, Ordering::Relaxed);
+        });
+        let (queue, receiver, open) = new(on_drop);
+        let provider =
+            SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_span_processor(queue).build();
+        let tracer = provider.tracer("test");
+        for _ in 0..MOST + 5 {
+            drop(tracer.build_with_context(SpanBuilder::from_name("x"), &Context::new()));
+        }
+        assert_eq!((receiver.len(), open.count()), (MOST, MOST as u64));
+        assert_eq!(dropped.load(Ordering::Relaxed), 5);
+    }
+}
