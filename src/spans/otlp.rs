@@ -4,7 +4,10 @@
 //! is `export`'s.
 
 use super::{SCHEMA, Spans, Tracer, queue};
-use crate::{NAME, VERSION, retry::Schedule};
+use crate::{
+    NAME, VERSION,
+    retry::{Schedule, ScheduleError},
+};
 use bytes::Bytes;
 use opentelemetry::{InstrumentationScope, KeyValue, trace::TracerProvider};
 use opentelemetry_proto::{
@@ -23,7 +26,12 @@ use reqwest::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use url::Url;
 
 pub use super::{export::Export, queue::OnDrop};
@@ -55,8 +63,30 @@ pub struct Settings {
     pub broker: (String, u16),
 }
 
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file of certificate authorities cannot be read.
+    #[error("cannot read the certificate authorities in {path}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A header is none that HTTP takes. It may be secret, so it is not shown.
+    #[error("a header for the collector cannot stand in a request")]
+    Header,
+    /// TLS, or the system's certificates, cannot be set up.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// The waits between two tries make no schedule.
+    #[error(transparent)]
+    Waits(#[from] ScheduleError),
+}
+
 /// Starts the export. Needs a Tokio runtime; opens no connection yet.
-pub fn start(settings: Settings, on_drop: OnDrop) -> anyhow::Result<(Spans, Export)> {
+pub fn start(settings: Settings, on_drop: OnDrop) -> Result<(Spans, Export), SetupError> {
     let resource = resource(&settings);
     let otlp = Otlp {
         client: client(&settings)?,
@@ -104,13 +134,10 @@ fn traces(endpoint: &Url) -> Url {
     url
 }
 
-fn client(settings: &Settings) -> anyhow::Result<Client> {
+fn client(settings: &Settings) -> Result<Client, SetupError> {
     // An error says that somebody installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let extra = match &settings.ca_file {
-        Some(file) => Certificate::from_pem_bundle(&std::fs::read(file)?)?,
-        None => Vec::new(),
-    };
+    let extra = settings.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
     let builder = Client::builder()
         .user_agent(format!("{NAME}/{VERSION}"))
         .timeout(TIMEOUT)
@@ -118,15 +145,25 @@ fn client(settings: &Settings) -> anyhow::Result<Client> {
         .redirect(redirect::Policy::none())
         .referer(false)
         .retry(reqwest::retry::never());
-    Ok(builder.tls_certs_merge(extra).build().map_err(reqwest::Error::without_url)?)
+    builder.tls_certs_merge(extra).build().map_err(|error| SetupError::Client(error.without_url()))
 }
 
-fn headers(settings: &[(String, String)]) -> anyhow::Result<HeaderMap> {
+fn authorities(path: &Path) -> Result<Vec<Certificate>, SetupError> {
+    let failed = |source| SetupError::CaFile { path: path.into(), source };
+    let pem = std::fs::read(path).map_err(failed)?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| failed(io::Error::other(error)))?;
+    if found.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it")));
+    }
+    Ok(found)
+}
+
+fn headers(settings: &[(String, String)]) -> Result<HeaderMap, SetupError> {
     let mut headers = HeaderMap::new();
     for (name, value) in settings {
-        let mut value = HeaderValue::from_str(value)?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| SetupError::Header)?;
         value.set_sensitive(true);
-        headers.insert(HeaderName::try_from(name)?, value);
+        headers.insert(HeaderName::try_from(name).map_err(|_| SetupError::Header)?, value);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
     Ok(headers)
