@@ -82,7 +82,12 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// The host and port.
+    /// The host, and the port.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.uri.authority.host, self.uri.authority.port)
+    }
+
+    /// Both in one.
     pub fn place(&self) -> String {
         format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
