@@ -23,7 +23,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// The most requests in one transaction.
+/// From how many requests on no more are gathered for one transaction.
 const BATCH: usize = 1024;
 /// How long a note that nobody waits for may wait for company.
 const LAZY: Duration = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub(super) enum Message {
 /// The thread's state.
 pub(super) struct Writer {
     file: LedgerFile,
-    messages: Receiver<Message>,
+    messages: Receiver<Vec<Message>>,
     answered: UnboundedSender<Vec<Answered>>,
     instance: Uuid,
     retention: Duration,
@@ -64,7 +64,7 @@ impl Writer {
     /// One that takes `messages`, and hands on to `answered` what is committed or has failed.
     pub(super) fn new(
         file: LedgerFile,
-        messages: Receiver<Message>,
+        messages: Receiver<Vec<Message>>,
         answered: UnboundedSender<Vec<Answered>>,
         options: Options,
     ) -> Self {
@@ -97,7 +97,7 @@ impl Writer {
         let mut patience = IDLE;
         while batch.is_lazy() {
             match self.messages.recv_timeout(patience) {
-                Ok(message) => batch.push(message),
+                Ok(messages) => batch.extend(messages),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     batch.last = true;
@@ -107,9 +107,9 @@ impl Writer {
             patience = LAZY;
         }
         while batch.has_room()
-            && let Ok(message) = self.messages.try_recv()
+            && let Ok(messages) = self.messages.try_recv()
         {
-            batch.push(message);
+            batch.extend(messages);
         }
         batch
     }
@@ -211,11 +211,15 @@ fn moved() -> rusqlite::Error {
 }
 
 impl Batch {
-    fn push(&mut self, message: Message) {
-        match message {
-            Message::Request(request) => self.requests.push(request),
-            Message::Check(reply) => self.checks.push(reply),
-            Message::Close(reply) => self.close = Some(reply),
+    /// What came together goes together. What comes behind the close finds nobody, which it notices.
+    fn extend(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            match message {
+                _ if self.close.is_some() => {}
+                Message::Request(request) => self.requests.push(request),
+                Message::Check(reply) => self.checks.push(reply),
+                Message::Close(reply) => self.close = Some(reply),
+            }
         }
     }
 
