@@ -15,12 +15,9 @@ use crate::{
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{
-    sync::{mpsc::UnboundedSender, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use uuid::Uuid;
 
 /// From how many requests on no more are gathered for one transaction.
@@ -29,6 +26,12 @@ const BATCH: usize = 1024;
 const LAZY: Duration = Duration::from_millis(50);
 /// After how long without work old rows are looked for all the same.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// A transaction of so many requests shows that there are more to come.
+const COMPANY: usize = 8;
+/// How long those are waited for, as PostgreSQL waits by `commit_delay` and `commit_siblings`: a sync for
+/// a few costs as much as one for all.
+const COMMIT_DELAY: Duration = Duration::from_millis(1);
 
 type Reply = oneshot::Sender<Result<(), LedgerError>>;
 
@@ -48,6 +51,8 @@ pub(super) struct Writer {
     instance: Uuid,
     retention: Duration,
     on_commit: Observer,
+    /// How many requests the last transaction had.
+    company: usize,
 }
 
 /// What is committed together.
@@ -69,7 +74,7 @@ impl Writer {
         options: Options,
     ) -> Self {
         let Options { instance, retention, on_commit, .. } = options;
-        Self { file, messages, answered, instance, retention, on_commit }
+        Self { file, messages, answered, instance, retention, on_commit, company: 0 }
     }
 
     /// Works until it is told to close or nobody is left to tell it.
@@ -106,11 +111,15 @@ impl Writer {
             }
             patience = LAZY;
         }
-        while batch.has_room()
-            && let Ok(messages) = self.messages.try_recv()
-        {
-            batch.extend(messages);
+        let until = Instant::now() + if self.company < COMPANY { Duration::ZERO } else { COMMIT_DELAY };
+        while batch.has_room() && !batch.last {
+            match self.messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(messages) => batch.extend(messages),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => batch.last = true,
+            }
         }
+        self.company = batch.requests.len();
         batch
     }
 
