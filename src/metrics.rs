@@ -76,7 +76,7 @@ metrics! {
     retries: IntCounterVec = counters("retries_total", "cause", Cause::ALL.map(Cause::as_str).to_vec());
     /// Seconds from taking an event to settling it.
     processing_duration: Histogram = histogram("processing_duration_seconds", HELD);
-    /// Seconds from the making of an event, by its own time, to its end.
+    /// Seconds from the making of an event, by a CloudEvent's time, else the AMQP timestamp, to its end.
     event_age: Histogram = histogram("event_age_seconds", AGE);
     /// Events that are being worked on.
     in_flight: IntGauge = gauge("in_flight");

@@ -82,6 +82,15 @@ struct Verdict {
     records: bool,
 }
 
+/// Since when an event has been under way.
+#[derive(Clone, Copy)]
+struct Times {
+    /// Here.
+    started: Instant,
+    /// At all, where it says so.
+    made: Option<Timestamp>,
+}
+
 /// One event on its way.
 struct Journey<'a> {
     pipeline: &'a Pipeline,
@@ -108,9 +117,9 @@ impl Pipeline {
         let started = Instant::now();
         let now = clock::now();
         let read = event::read(&delivery.message, clock::today(now));
-        let key = match &read {
-            Ok(event) => event.key,
-            Err(invalid) => invalid.key,
+        let (key, made) = match &read {
+            Ok(event) => (event.key, event.made),
+            Err(invalid) => (invalid.key, invalid.made),
         };
         let span = info_span!(
             "message",
@@ -125,7 +134,7 @@ impl Pipeline {
                 Ok(event) => self.travel(&delivery.message, event, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
-            self.carry_out(delivery, key, verdict, started).await;
+            self.carry_out(delivery, key, verdict, Times { started, made }).await;
         }
         .instrument(span)
         .await;
@@ -171,7 +180,7 @@ impl Pipeline {
     }
 
     /// Publishes what must be confirmed, and settles.
-    async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, started: Instant) {
+    async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, times: Times) {
         let Verdict { disposition, publication, records } = verdict;
         // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
         // created event is due in any case, and the ledger keeps the next delivery from repeating it.
@@ -193,8 +202,7 @@ impl Pipeline {
         self.count(disposition);
         Self::tell(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
-            self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
-            self.observe_age(&delivery.message);
+            self.observe(times);
         }
         let word = self.count_replay(&delivery.message, key, disposition);
         delivery.ack();
@@ -255,12 +263,10 @@ impl Pipeline {
         }
     }
 
-    fn observe_age(&self, message: &Message) {
-        if let Some(sent) = message.properties.timestamp() {
-            let sent = i64::try_from(*sent).unwrap_or(i64::MAX);
-            let age = clock::now().as_second().saturating_sub(sent).max(0);
-            #[expect(clippy::cast_precision_loss, reason = "seconds of an age")]
-            self.metrics.event_age.observe(age as f64);
+    fn observe(&self, times: Times) {
+        self.metrics.processing_duration.observe(times.started.elapsed().as_secs_f64());
+        if let Some(made) = times.made {
+            self.metrics.event_age.observe(clock::now().duration_since(made).as_secs_f64().max(0.0));
         }
     }
 }
