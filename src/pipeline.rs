@@ -35,6 +35,8 @@ mod replays;
 const REPEAT_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two tries to publish or to record.
 const REPEAT_MOST: Duration = Duration::from_secs(5);
+/// How many probes in a row are made with one message.
+const PROBES: u32 = 3;
 /// The first wait for another worker's call for the same event.
 const HELD_FIRST: Duration = Duration::from_millis(20);
 
@@ -100,6 +102,8 @@ struct Journey<'a> {
     deadline: Instant,
     /// How long to wait for whoever else calls for this event.
     held: Duration,
+    /// How often it has tried imin for all, and failed.
+    probes: u32,
 }
 
 /// One step of a journey.
@@ -175,6 +179,7 @@ impl Pipeline {
             travel: Travel::read(message),
             deadline: started + self.settings.hold_max,
             held: HELD_FIRST,
+            probes: 0,
         };
         journey.run().await
     }
@@ -258,7 +263,9 @@ impl Pipeline {
         match disposition {
             Disposition::Complete(_) => debug!("done"),
             Disposition::DeadLetter(reason) => warn!(reason = reason.as_str(), "dead letter"),
-            Disposition::Retry { cause, .. } => info!(cause = cause.as_str(), "waits in a delay queue"),
+            Disposition::Retry { cause, .. } => {
+                info!(cause = cause.as_str(), "goes back to the broker to be tried again")
+            }
             Disposition::Release => debug!("given back"),
         }
     }
@@ -390,8 +397,16 @@ impl Journey<'_> {
                 let made = Recorded { account, published: false, possible_duplicate };
                 Step::End(self.complete(disposition, &standing.unwrap_or(made)))
             }
-            // It waits at the gate to be the next probe: its own schedule is for its own failures.
-            (Disposition::Retry { .. }, _) if probe => self.retry(disposition, Duration::ZERO),
+            // It waits at the gate to be the next probe: its own schedule is for its own failures. After a
+            // few it is another's turn, since a message may fail while imin is well: this one goes to the
+            // end of the queue, and no further, so that an outage makes few events doubtful.
+            (Disposition::Retry { .. }, _) if probe => {
+                self.probes += 1;
+                if self.probes < PROBES {
+                    return self.retry(disposition, Duration::ZERO);
+                }
+                Step::End(Verdict { disposition, ..self.release() })
+            }
             (Disposition::Retry { at_least, spent, .. }, _) => {
                 self.travel.attempts += u32::from(spent);
                 self.travel.failures = self.travel.failures.saturating_add(1);
