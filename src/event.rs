@@ -79,6 +79,8 @@ pub struct Invalid {
     pub key: EventKey,
     /// When it was made, where it says so.
     pub made: Option<Timestamp>,
+    /// The trace it belongs to all the same.
+    pub trace: Trace,
     /// Every problem found, at least one.
     pub problems: Vec<Problem>,
 }
@@ -112,7 +114,12 @@ pub fn read(message: &Message, today: Date) -> Result<Event, Invalid> {
             made,
             request: missing.supply(&data),
         }),
-        _ => Err(Invalid { key, made, problems: problems.into_list() }),
+        _ => Err(Invalid {
+            key,
+            made,
+            trace: trace::read(message, attributes.as_ref()),
+            problems: problems.into_list(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::{
     broker::{Delivery, Names, Publication, PublishError, Publisher},
     clock,
-    event::{self, Event, EventKey},
+    event::{self, Event, EventKey, Trace},
     failpoint::kill_point,
     gate::{Gate, Pause, Place, Refused},
     imin::{self, Accounts, Create},
@@ -19,6 +19,7 @@ use crate::{
     outcome::{Account, Ambiguity, Ambiguous, Answer, Disposition, Outcome, Policy, Reason, Spent, decide},
     retry::Schedule,
     shutdown::Shutdown,
+    spans::{Span, Spans, messaging::Received},
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -27,7 +28,7 @@ use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout_at},
 };
-use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 mod replays;
 
@@ -69,6 +70,8 @@ pub struct Pipeline {
     pub gate: Arc<Gate>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub spans: Spans,
     /// The numbers.
     pub settings: Settings,
     /// When to stop.
@@ -82,6 +85,15 @@ struct Verdict {
     publication: Option<Publication>,
     /// The account was recorded, and its event is now to be noted as confirmed.
     records: bool,
+    /// The publication's span, where it names that itself.
+    sending: Option<Span>,
+}
+
+impl Verdict {
+    /// One without an account of its own to announce.
+    const fn of(disposition: Disposition, publication: Option<Publication>) -> Self {
+        Self { disposition, publication, records: false, sending: None }
+    }
 }
 
 /// Since when an event has been under way.
@@ -98,6 +110,7 @@ struct Journey<'a> {
     pipeline: &'a Pipeline,
     message: &'a Message,
     event: &'a Event,
+    span: &'a Span,
     travel: Travel,
     deadline: Instant,
     /// How long to wait for whoever else calls for this event.
@@ -121,27 +134,40 @@ impl Pipeline {
         let started = Instant::now();
         let now = clock::now();
         let read = event::read(&delivery.message, clock::today(now));
-        let (key, made) = match &read {
-            Ok(event) => (event.key, event.made),
-            Err(invalid) => (invalid.key, invalid.made),
+        let (key, made, trace) = match &read {
+            Ok(event) => (event.key, event.made, &event.trace),
+            Err(invalid) => (invalid.key, invalid.made, &invalid.trace),
         };
+        let mut traced = self.spans.process(&self.received(&delivery.message, key, trace, now));
+        let travel = Travel::read(&delivery.message);
+        // All at once: to record a field later costs as much as the span.
         let span = info_span!(
             "message",
             event_key = %key,
             redelivered = delivery.message.redelivered,
-            attempt = Empty,
-            outcome = Empty
+            attempt = read.is_ok().then(|| travel.attempts.saturating_add(1)),
         );
         async {
             kill_point("received");
             let verdict = match &read {
-                Ok(event) => self.travel(&delivery.message, event, started).await,
+                Ok(event) => self.travel(&delivery.message, event, travel, &traced, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
-            self.carry_out(delivery, key, verdict, Times { started, made }).await;
+            self.carry_out(delivery, key, verdict, &mut traced, Times { started, made }).await;
         }
         .instrument(span)
         .await;
+    }
+
+    fn received<'a>(
+        &'a self,
+        message: &'a Message,
+        key: EventKey,
+        trace: &'a Trace,
+        at: Timestamp,
+    ) -> Received<'a> {
+        let Names { queue, routing_key, .. } = &self.settings.names;
+        Received { key, trace, exchange: message.exchange.as_str(), routing_key, queue, at }
     }
 
     /// Gives a delivery back without trying anything: the worker is paused, or stops.
@@ -168,15 +194,23 @@ impl Pipeline {
             at: now,
         };
         let publication = Some(letters::dead(&self.settings.names, message, &failure));
-        Verdict { disposition, publication, records: false }
+        Verdict::of(disposition, publication)
     }
 
-    async fn travel(&self, message: &Message, event: &Event, started: Instant) -> Verdict {
+    async fn travel(
+        &self,
+        message: &Message,
+        event: &Event,
+        travel: Travel,
+        span: &Span,
+        started: Instant,
+    ) -> Verdict {
         let mut journey = Journey {
             pipeline: self,
             message,
             event,
-            travel: Travel::read(message),
+            span,
+            travel,
             deadline: started + self.settings.hold_max,
             held: HELD_FIRST,
             probes: 0,
@@ -185,17 +219,26 @@ impl Pipeline {
     }
 
     /// Publishes what must be confirmed, and settles.
-    async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, times: Times) {
-        let Verdict { disposition, publication, records } = verdict;
+    async fn carry_out(
+        &self,
+        delivery: Delivery,
+        key: EventKey,
+        verdict: Verdict,
+        traced: &mut Span,
+        times: Times,
+    ) {
+        let Verdict { disposition, publication, records, sending } = verdict;
         // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
         // created event is due in any case, and the ledger keeps the next delivery from repeating it.
         if delivery.lost() && !records {
             debug!("the broker has the message back already");
+            traced.lost();
             return;
         }
         if let Some(publication) = publication {
-            if !self.confirm(&delivery, publication).await {
+            if !self.send(&delivery, publication, sending, traced, key).await {
                 debug!("the broker has the message back already");
+                traced.lost();
                 return;
             }
             kill_point(confirmed(disposition));
@@ -206,6 +249,7 @@ impl Pipeline {
         }
         self.count(disposition);
         Self::tell(disposition);
+        traced.settled(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
             self.observe(times);
         }
@@ -215,6 +259,22 @@ impl Pipeline {
         if let Some(word) = word {
             self.tell_watcher(word).await;
         }
+    }
+
+    /// Publishes until it is confirmed, below a span that is made here where none came along.
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        publication: Publication,
+        sending: Option<Span>,
+        traced: &Span,
+        key: EventKey,
+    ) -> bool {
+        let (exchange, routing_key) = (publication.exchange.as_str(), publication.routing_key.as_str());
+        let mut sending = sending.unwrap_or_else(|| traced.parent().send(exchange, routing_key, key));
+        let confirmed = self.confirm(delivery, publication).await;
+        sending.confirmed(confirmed);
+        confirmed
     }
 
     /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
@@ -257,16 +317,14 @@ impl Pipeline {
     }
 
     fn tell(disposition: Disposition) {
-        if let Some(outcome) = disposition.label() {
-            Span::current().record("outcome", outcome);
-        }
+        let outcome = disposition.label();
         match disposition {
-            Disposition::Complete(_) => debug!("done"),
-            Disposition::DeadLetter(reason) => warn!(reason = reason.as_str(), "dead letter"),
+            Disposition::Complete(_) => debug!(outcome, "done"),
+            Disposition::DeadLetter(reason) => warn!(outcome, reason = reason.as_str(), "dead letter"),
             Disposition::Retry { cause, .. } => {
-                info!(cause = cause.as_str(), "goes back to the broker to be tried again")
+                info!(outcome, cause = cause.as_str(), "goes back to the broker to be tried again");
             }
-            Disposition::Release => debug!("given back"),
+            Disposition::Release => debug!(outcome, "given back"),
         }
     }
 
@@ -330,7 +388,6 @@ impl Journey<'_> {
         };
         let intent = self.intent();
         let attempt = intent.attempt;
-        Span::current().record("attempt", attempt);
         let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
@@ -408,7 +465,10 @@ impl Journey<'_> {
                 Step::End(Verdict { disposition, ..self.release() })
             }
             (Disposition::Retry { at_least, spent, .. }, _) => {
-                self.travel.attempts += u32::from(spent);
+                if spent {
+                    self.travel.attempts += 1;
+                    tracing::Span::current().record("attempt", self.travel.attempts.saturating_add(1));
+                }
                 self.travel.failures = self.travel.failures.saturating_add(1);
                 let wait = self.pipeline.settings.schedule.interval(self.travel.failures).max(at_least);
                 self.retry(disposition, wait)
@@ -427,8 +487,13 @@ impl Journey<'_> {
 
     /// Calls, and tells the gate and the metrics. Aborted, the outcome is nobody's to know.
     async fn ask(&self, place: Place) -> Answer {
-        let request =
-            Create { key: self.event.key, body: self.event.request.clone(), trace: self.event.trace.clone() };
+        let request = Create {
+            key: self.event.key,
+            body: self.event.request.clone(),
+            trace: self.event.trace.clone(),
+            parent: self.span.parent(),
+            resends: self.travel.failures,
+        };
         let started = Instant::now();
         let metrics = &self.pipeline.metrics;
         let answer = tokio::select! {
@@ -488,11 +553,16 @@ impl Journey<'_> {
     /// Publishes the account's event, unless that was confirmed before.
     fn complete(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
         if recorded.published {
-            return Verdict { disposition, publication: None, records: false };
+            return Verdict::of(disposition, None);
         }
         let Settings { names, instance, .. } = &self.pipeline.settings;
-        let publication = letters::created(names, instance, self.event, self.message, recorded, clock::now());
-        Verdict { disposition, publication: Some(publication), records: true }
+        let sending =
+            self.span.parent().send(&names.events_exchange, &names.events_routing_key, self.event.key);
+        let own = sending.trace();
+        let trace = own.as_ref().unwrap_or(&self.event.trace);
+        let publication =
+            letters::created(names, instance, self.event, trace, self.message, recorded, clock::now());
+        Verdict { disposition, publication: Some(publication), records: true, sending: Some(sending) }
     }
 
     /// Decides on an outcome that no call of this delivery brought about.
@@ -516,7 +586,7 @@ impl Journey<'_> {
             at: clock::now(),
         };
         let publication = Some(letters::dead(&self.pipeline.settings.names, self.message, &failure));
-        Verdict { disposition, publication, records: false }
+        Verdict::of(disposition, publication)
     }
 
     /// A retry: in this process if the wait is short, by way of the broker if not.
@@ -546,14 +616,14 @@ impl Journey<'_> {
         self.travel.not_before = clock::now().checked_add(wait).ok();
         let names = &self.pipeline.settings.names;
         let publication = letters::put_back(names, self.message, &self.travel, Some(wait));
-        Verdict { disposition: Disposition::Release, publication: Some(publication), records: false }
+        Verdict::of(Disposition::Release, Some(publication))
     }
 
     /// Gives the message back, with no attempt spent.
     fn release(&self) -> Verdict {
         let disposition = self.judge(&Outcome::Interrupted);
         let publication = letters::put_back(&self.pipeline.settings.names, self.message, &self.travel, None);
-        Verdict { disposition, publication: Some(publication), records: false }
+        Verdict::of(disposition, Some(publication))
     }
 }
 

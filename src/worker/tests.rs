@@ -21,6 +21,7 @@ use crate::{
     pipeline::{self, Pipeline},
     retry::Schedule,
     shutdown::Shutdown,
+    spans::Spans,
     worker::{AFTER_GRACE, Worker},
 };
 use plan::{Act, Case};
@@ -186,6 +187,7 @@ impl Play {
             publisher: Arc::new(FakePublisher::new(&self.world, instance, &gate)),
             gate: Arc::clone(&gate),
             metrics: Arc::clone(&self.metrics),
+            spans: Spans::default(),
             settings: settings(&self.case),
             shutdown: shutdown.clone(),
         });

@@ -8,7 +8,7 @@ use crate::{
     ledger::{
         Begun, LedgerError,
         open::{Observer, Options},
-        request::Request,
+        request::{Answered, Request},
         row::{Change, Scene, horizon},
     },
 };
@@ -17,10 +17,13 @@ use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::Duration,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
-/// The most requests in one transaction.
+/// From how many requests on no more are gathered for one transaction.
 const BATCH: usize = 1024;
 /// How long a note that nobody waits for may wait for company.
 const LAZY: Duration = Duration::from_millis(50);
@@ -40,7 +43,8 @@ pub(super) enum Message {
 /// The thread's state.
 pub(super) struct Writer {
     file: LedgerFile,
-    messages: Receiver<Message>,
+    messages: Receiver<Vec<Message>>,
+    answered: UnboundedSender<Vec<Answered>>,
     instance: Uuid,
     retention: Duration,
     on_commit: Observer,
@@ -57,9 +61,15 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(file: LedgerFile, messages: Receiver<Message>, options: Options) -> Self {
+    /// One that takes `messages`, and hands on to `answered` what is committed or has failed.
+    pub(super) fn new(
+        file: LedgerFile,
+        messages: Receiver<Vec<Message>>,
+        answered: UnboundedSender<Vec<Answered>>,
+        options: Options,
+    ) -> Self {
         let Options { instance, retention, on_commit, .. } = options;
-        Self { file, messages, instance, retention, on_commit }
+        Self { file, messages, answered, instance, retention, on_commit }
     }
 
     /// Works until it is told to close or nobody is left to tell it.
@@ -87,7 +97,7 @@ impl Writer {
         let mut patience = IDLE;
         while batch.is_lazy() {
             match self.messages.recv_timeout(patience) {
-                Ok(message) => batch.push(message),
+                Ok(messages) => batch.extend(messages),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     batch.last = true;
@@ -97,9 +107,9 @@ impl Writer {
             patience = LAZY;
         }
         while batch.has_room()
-            && let Ok(message) = self.messages.try_recv()
+            && let Ok(messages) = self.messages.try_recv()
         {
-            batch.push(message);
+            batch.extend(messages);
         }
         batch
     }
@@ -115,18 +125,12 @@ impl Writer {
         }
         let result = result.map_err(|error| self.failed(&error));
         let done = result.as_ref().map(drop).map_err(LedgerError::clone);
-        match result {
-            Ok(answers) => {
-                for (request, begun) in batch.requests.into_iter().zip(answers) {
-                    request.answer(Ok(begun));
-                }
-            }
-            Err(error) => {
-                for request in batch.requests {
-                    request.answer(Err(error.clone()));
-                }
-            }
-        }
+        let answered = match result {
+            Ok(answers) => batch.requests.into_iter().zip(answers.into_iter().map(Ok)).collect(),
+            Err(error) => batch.requests.into_iter().map(|request| (request, Err(error.clone()))).collect(),
+        };
+        // Where nobody answers any more, nobody asks: the runtime is gone.
+        let _ = self.answered.send(answered);
         for check in batch.checks {
             let _ = check.send(done.clone());
         }
@@ -207,11 +211,15 @@ fn moved() -> rusqlite::Error {
 }
 
 impl Batch {
-    fn push(&mut self, message: Message) {
-        match message {
-            Message::Request(request) => self.requests.push(request),
-            Message::Check(reply) => self.checks.push(reply),
-            Message::Close(reply) => self.close = Some(reply),
+    /// What came together goes together. What comes behind the close finds nobody, which it notices.
+    fn extend(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            match message {
+                _ if self.close.is_some() => {}
+                Message::Request(request) => self.requests.push(request),
+                Message::Check(reply) => self.checks.push(reply),
+                Message::Close(reply) => self.close = Some(reply),
+            }
         }
     }
 
