@@ -58,6 +58,10 @@ fuzz: ## Looks for bytes that break a way in, for SECONDS (60) each; needs a nig
 check-deploy: ## Has judges from elsewhere look at contracts, manifests, alerts and the unit.
 	@deploy/scripts/check-deploy.sh
 
+.PHONY: image
+image: ## Builds the two images with buildah, as root and without Docker, and starts them (minutes the first time).
+	@deploy/scripts/image.sh
+
 .PHONY: lint
 lint: $(cargo_deny) ## Checks format, lints, documentation, scripts, licences and sources.
 	@deploy/scripts/ensure.sh lint

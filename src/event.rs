@@ -11,7 +11,7 @@ use crate::{
 use attributes::Attributes;
 use bytes::Bytes;
 use encoding::Encoding;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use std::fmt;
 use uuid::Uuid;
 
@@ -66,6 +66,8 @@ pub struct Event {
     pub subject: Option<String>,
     /// The trace it belongs to.
     pub trace: Trace,
+    /// When it was made, where it says so.
+    pub made: Option<Timestamp>,
     /// imin's request body: the event's data with the constants supplied, otherwise byte for byte.
     pub request: Bytes,
 }
@@ -75,6 +77,8 @@ pub struct Event {
 pub struct Invalid {
     /// The identity, from the body's hash where the message gives none.
     pub key: EventKey,
+    /// When it was made, where it says so.
+    pub made: Option<Timestamp>,
     /// The trace it belongs to all the same.
     pub trace: Trace,
     /// Every problem found, at least one.
@@ -100,16 +104,19 @@ pub fn read(message: &Message, today: Date) -> Result<Event, Invalid> {
     let envelope = attributes::check(encoding, message, attributes.as_ref(), &mut problems);
     let data = data::read(encoding, message, text, tree.as_ref(), today, &mut problems);
     let (key, id) = identity::of(&envelope, message);
+    let made = attributes.as_ref().and_then(Attributes::time).or_else(|| sent(message));
     match data {
         Some((data, missing)) if problems.is_empty() => Ok(Event {
             key,
             id,
             subject: envelope.subject.map(str::to_owned),
             trace: trace::read(message, attributes.as_ref()),
+            made,
             request: missing.supply(&data),
         }),
         _ => Err(Invalid {
             key,
+            made,
             trace: trace::read(message, attributes.as_ref()),
             problems: problems.into_list(),
         }),
@@ -119,6 +126,12 @@ pub fn read(message: &Message, today: Date) -> Result<Event, Invalid> {
 /// The id of a message that brings none: by which it is known as long as its body stays the same.
 pub fn id_of_body(body: &[u8]) -> String {
     identity::sha256(body)
+}
+
+/// When AMQP says that a message was sent, in whole seconds.
+fn sent(message: &Message) -> Option<Timestamp> {
+    let seconds = i64::try_from((*message.properties.timestamp())?).ok()?;
+    Timestamp::from_second(seconds).ok()
 }
 
 /// A property's text, where it is set: some clients send an empty one for one that is not.

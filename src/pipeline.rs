@@ -36,6 +36,8 @@ mod replays;
 const REPEAT_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two tries to publish or to record.
 const REPEAT_MOST: Duration = Duration::from_secs(5);
+/// How many probes in a row are made with one message.
+const PROBES: u32 = 3;
 /// The first wait for another worker's call for the same event.
 const HELD_FIRST: Duration = Duration::from_millis(20);
 
@@ -94,6 +96,15 @@ impl Verdict {
     }
 }
 
+/// Since when an event has been under way.
+#[derive(Clone, Copy)]
+struct Times {
+    /// Here.
+    started: Instant,
+    /// At all, where it says so.
+    made: Option<Timestamp>,
+}
+
 /// One event on its way.
 struct Journey<'a> {
     pipeline: &'a Pipeline,
@@ -104,6 +115,8 @@ struct Journey<'a> {
     deadline: Instant,
     /// How long to wait for whoever else calls for this event.
     held: Duration,
+    /// How often it has tried imin for all, and failed.
+    probes: u32,
 }
 
 /// One step of a journey.
@@ -121,9 +134,9 @@ impl Pipeline {
         let started = Instant::now();
         let now = clock::now();
         let read = event::read(&delivery.message, clock::today(now));
-        let (key, trace) = match &read {
-            Ok(event) => (event.key, &event.trace),
-            Err(invalid) => (invalid.key, &invalid.trace),
+        let (key, made, trace) = match &read {
+            Ok(event) => (event.key, event.made, &event.trace),
+            Err(invalid) => (invalid.key, invalid.made, &invalid.trace),
         };
         let mut traced = self.spans.process(&self.received(&delivery.message, key, trace, now));
         let travel = Travel::read(&delivery.message);
@@ -140,7 +153,7 @@ impl Pipeline {
                 Ok(event) => self.travel(&delivery.message, event, travel, &traced, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
-            self.carry_out(delivery, key, verdict, &mut traced, started).await;
+            self.carry_out(delivery, key, verdict, &mut traced, Times { started, made }).await;
         }
         .instrument(span)
         .await;
@@ -200,6 +213,7 @@ impl Pipeline {
             travel,
             deadline: started + self.settings.hold_max,
             held: HELD_FIRST,
+            probes: 0,
         };
         journey.run().await
     }
@@ -211,7 +225,7 @@ impl Pipeline {
         key: EventKey,
         verdict: Verdict,
         traced: &mut Span,
-        started: Instant,
+        times: Times,
     ) {
         let Verdict { disposition, publication, records, sending } = verdict;
         // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
@@ -237,8 +251,7 @@ impl Pipeline {
         Self::tell(disposition);
         traced.settled(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
-            self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
-            self.observe_age(&delivery.message);
+            self.observe(times);
         }
         let word = self.count_replay(&delivery.message, key, disposition);
         delivery.ack();
@@ -309,18 +322,16 @@ impl Pipeline {
             Disposition::Complete(_) => debug!(outcome, "done"),
             Disposition::DeadLetter(reason) => warn!(outcome, reason = reason.as_str(), "dead letter"),
             Disposition::Retry { cause, .. } => {
-                info!(outcome, cause = cause.as_str(), "waits in a delay queue");
+                info!(outcome, cause = cause.as_str(), "goes back to the broker to be tried again");
             }
             Disposition::Release => debug!(outcome, "given back"),
         }
     }
 
-    fn observe_age(&self, message: &Message) {
-        if let Some(sent) = message.properties.timestamp() {
-            let sent = i64::try_from(*sent).unwrap_or(i64::MAX);
-            let age = clock::now().as_second().saturating_sub(sent).max(0);
-            #[expect(clippy::cast_precision_loss, reason = "seconds of an age")]
-            self.metrics.event_age.observe(age as f64);
+    fn observe(&self, times: Times) {
+        self.metrics.processing_duration.observe(times.started.elapsed().as_secs_f64());
+        if let Some(made) = times.made {
+            self.metrics.event_age.observe(clock::now().duration_since(made).as_secs_f64().max(0.0));
         }
     }
 }
@@ -443,8 +454,16 @@ impl Journey<'_> {
                 let made = Recorded { account, published: false, possible_duplicate };
                 Step::End(self.complete(disposition, &standing.unwrap_or(made)))
             }
-            // It waits at the gate to be the next probe: its own schedule is for its own failures.
-            (Disposition::Retry { .. }, _) if probe => self.retry(disposition, Duration::ZERO),
+            // It waits at the gate to be the next probe: its own schedule is for its own failures. After a
+            // few it is another's turn, since a message may fail while imin is well: this one goes to the
+            // end of the queue, and no further, so that an outage makes few events doubtful.
+            (Disposition::Retry { .. }, _) if probe => {
+                self.probes += 1;
+                if self.probes < PROBES {
+                    return self.retry(disposition, Duration::ZERO);
+                }
+                Step::End(Verdict { disposition, ..self.release() })
+            }
             (Disposition::Retry { at_least, spent, .. }, _) => {
                 if spent {
                     self.travel.attempts += 1;

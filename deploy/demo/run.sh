@@ -13,21 +13,8 @@ api_key=demo-key
 sandbox_pid=''
 worker_pid=''
 
-step() { printf '== %s\n' "$*"; }
-
-alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
-
-# Ends a process that was started here and gives its exit status; after 40 seconds, by force.
-end() {
-    local pid=$1 deadline=$((SECONDS + 40)) status=0
-    if alive "$pid"; then kill -s TERM "$pid"; fi
-    while alive "$pid"; do
-        if [ "$SECONDS" -ge "$deadline" ]; then kill -s KILL "$pid"; fi
-        sleep 0.05
-    done
-    wait "$pid" || status=$?
-    return "$status"
-}
+# shellcheck source=deploy/scripts/parts.sh
+. deploy/scripts/parts.sh
 
 clean_up() {
     local status=$?
@@ -39,23 +26,6 @@ clean_up() {
         0 | 130 | 143) rm -rf -- "$directory" ;;
         *) step "the demo failed; the logs are in $directory" >&2 ;;
     esac
-}
-
-# The broker lives for as long as this end of its pipe is open, so it ends even if we are killed.
-start_broker() {
-    local line
-    coproc BROKER { exec deploy/scripts/broker.sh; }
-    broker_pid=$!
-    amqp_url=''
-    while read -r line <&"${BROKER[0]}" && [ "$line" != ready ]; do
-        if [[ $line == AMQP_URL=* ]]; then amqp_url=${line#AMQP_URL=}; fi
-    done
-    [ -n "$amqp_url" ]
-}
-
-end_broker() {
-    if [ -n "${broker_pid:-}" ]; then end "$broker_pid" || true; fi
-    broker_pid=''
 }
 
 # Starts a program that dies with this script, and with no setting but those given.
@@ -76,12 +46,6 @@ start_sandbox() {
         step 'the sandbox did not come up' >&2
         return 1
     fi
-}
-
-free_port() {
-    local port
-    while port=$((20000 + RANDOM % 12000)) && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-    printf '%s\n' "$port"
 }
 
 # Short waits, so that the story is told in seconds; everything else is as it is shipped.

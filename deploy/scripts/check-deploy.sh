@@ -20,14 +20,16 @@ captures=target/tmp/contracts
 say() { printf '\n== %s\n' "$*"; }
 
 # Installed beside the repository's sources, not among them: nothing there is ours.
-install_judges() {
-    mkdir -p "$checks"
+install_node_judges() {
     if ! cmp -s deploy/checks/package-lock.json "$checks/installed-lock.json"; then
         cp deploy/checks/package.json deploy/checks/package-lock.json "$checks/"
         npm ci --prefix "$checks" --ignore-scripts --no-audit --no-fund --loglevel=error
         cp deploy/checks/package-lock.json "$checks/installed-lock.json"
     fi
     cp deploy/checks/*.mjs "$checks/"
+}
+
+install_python_judges() {
     if ! cmp -s deploy/checks/requirements.txt "$checks/installed-requirements.txt"; then
         rm -rf "$checks/python"
         python3 -m venv "$checks/python"
@@ -49,12 +51,17 @@ check_unit() {
     rm -r "$(dirname "$unit")"
 }
 
-say 'Judges'
-install_judges
-
-say 'What a worker really sends'
+say 'Judges from npm and PyPI, and meanwhile what a worker really sends'
+mkdir -p "$checks"
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+install_node_judges &
+node_judges=$!
+install_python_judges &
+python_judges=$!
 rm -rf "$captures"
 cargo test --locked --quiet --test it contracts::what_really_goes_out_keeps_its_contract
+wait "$node_judges"
+wait "$python_judges"
 
 say 'Contracts'
 node "$checks/asyncapi.mjs" deploy/contracts/asyncapi.json
@@ -71,8 +78,4 @@ say 'Alerts'
 promtool check config --syntax-only deploy/compose/prometheus.yml
 
 say 'Unit'
-if command -v systemd-analyze >/dev/null; then
-    check_unit
-else
-    echo 'no systemd here: not checked'
-fi
+check_unit

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds what a task of this repository needs, and installs with apt-get what is missing.
 #
-#   deploy/scripts/ensure.sh build|demo|test|check-deploy|lint|bench
+#   deploy/scripts/ensure.sh build|demo|test|check-deploy|image|lint|bench
 #
 # Takes Rust, git, bash and make as given. Installs only what is missing, as root or through sudo;
 # where neither can be had, says what to install and exits 1. Debian starts and enables a service as
@@ -47,6 +47,16 @@ missing_for() {
             command -v node >/dev/null || echo nodejs
             command -v npm >/dev/null || echo npm
             python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+            # Only to read the unit.
+            command -v systemd-analyze >/dev/null || echo systemd
+            ;;
+        image)
+            missing_for demo
+            # Base images from packages; a builder without an engine; and what starts the images, as root.
+            [ -x /usr/sbin/debootstrap ] || echo debootstrap
+            command -v buildah >/dev/null || echo buildah
+            command -v podman >/dev/null || echo podman
+            has_any /usr/sbin/runc /usr/bin/runc || echo runc
             ;;
         lint)
             missing_for build
@@ -65,7 +75,7 @@ missing_for() {
             has_any /usr/share/java/jackson-databind.jar || echo libjackson2-databind-java
             ;;
         *)
-            say "unknown task: $1 (build, demo, test, lint and bench are known)"
+            say "unknown task: $1 (build, demo, test, check-deploy, image, lint and bench are known)"
             exit 64
             ;;
     esac
@@ -85,7 +95,7 @@ root_prefix() {
 }
 
 # What starts at boot.
-units() { find "$wants" -type l \( -name '*.service' -o -name '*.socket' \) -printf '%f\n' 2>/dev/null | sort -u; }
+units() { find "$wants" -type l \( -name '*.service' -o -name '*.socket' -o -name '*.timer' \) -printf '%f\n' 2>/dev/null | sort -u; }
 
 # Runs as root, in a shell of its own, so that its trap takes the policy away however it ends.
 install_quietly() {

@@ -12,6 +12,7 @@ use crate::{
     message::{Message, Value, text},
     problem::{Path, Problems},
 };
+use jiff::Timestamp;
 
 const NOT_JSON: &str = "must be a JSON media type such as application/json";
 
@@ -57,6 +58,17 @@ impl<'a> Attributes<'a> {
             Given::Text(text) => Some(text),
             Given::Nothing | Given::Other => None,
         }
+    }
+
+    /// When the event was made. It decides nothing, so that one that cannot be read is none; AMQP has a
+    /// type of its own for it.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        if let Self::Headers(message, prefix) = *self
+            && let Some(&Value::Timestamp(seconds)) = message.header(&format!("{prefix}time"))
+        {
+            return Timestamp::from_second(i64::try_from(seconds).ok()?).ok();
+        }
+        self.text("time")?.parse().ok()
     }
 
     /// An attribute. CloudEvents take a null for an attribute that is not set.

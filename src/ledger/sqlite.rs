@@ -17,8 +17,12 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use writer::{Message, Writer};
 
 mod file;
@@ -33,6 +37,10 @@ mod written;
 /// The table that is written.
 const WRITTEN: &str = "ledger";
 
+/// How long a worker that starts waits for the file to be free, and after what time it looks again.
+const HELD: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// A ledger in a SQLite file that no other worker writes. Dropping it stops its thread.
 #[derive(Debug)]
 pub struct SqliteLedger {
@@ -44,13 +52,19 @@ pub struct SqliteLedger {
 
 impl SqliteLedger {
     /// Opens the file at `path`, creating it (mode 0600) and migrating it where need be, and takes
-    /// it for this worker alone.
+    /// it for this worker alone: if need be after a moment, since a doctor holds it while it looks, and a
+    /// worker that was told to end gives it up last.
     pub async fn open(path: PathBuf, options: Options) -> Result<Self, OpenError> {
-        let place = path.display().to_string();
-        let failed = |detail: String| OpenError::Unusable { place: place.clone(), detail };
-        tokio::task::spawn_blocking(move || Self::start(&path, options))
-            .await
-            .map_err(|error| failed(error.to_string()))?
+        let patience = Instant::now() + HELD;
+        loop {
+            let (path, options, place) = (path.clone(), options.clone(), path.display().to_string());
+            let opened = tokio::task::spawn_blocking(move || Self::start(&path, options)).await;
+            match opened {
+                Ok(Err(OpenError::InUse { .. })) if Instant::now() < patience => sleep(AGAIN).await,
+                Ok(done) => return done,
+                Err(error) => return Err(OpenError::Unusable { place, detail: error.to_string() }),
+            }
+        }
     }
 
     fn start(path: &Path, options: Options) -> Result<Self, OpenError> {

@@ -205,6 +205,7 @@ fn the_created_event_joins_the_two_without_personal_data() {
             parent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             state: None,
         },
+        made: None,
         request: Bytes::from_static(b"{}"),
     };
     let account = Account { identifier: "abc".into(), id: Some("https://imin/abc".into()) };

@@ -86,12 +86,6 @@ fn the_alerts_know_no_metric_that_the_worker_has_not() {
     let families: BTreeSet<String> =
         metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect();
     for name in metrics_in(&(read("prometheus/rules.yml") + &read("RUNBOOK.md"))) {
-        assert!(families.contains(&name) || labelled_later(&name), "there is no metric {name}");
+        assert!(families.contains(&name), "there is no metric {name}");
     }
-}
-
-/// Families whose labels are no closed set: they show with their first series.
-fn labelled_later(name: &str) -> bool {
-    ["customer_worker_api_requests_total", "customer_worker_replays_total", "customer_worker_retries_total"]
-        .contains(&name)
 }

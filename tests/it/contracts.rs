@@ -178,6 +178,7 @@ fn example_event() -> Event {
             parent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
             state: Some("vendor=1".into()),
         },
+        made: None,
         request: Bytes::new(),
     }
 }

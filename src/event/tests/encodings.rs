@@ -234,6 +234,35 @@ fn envelope_and_data_tell_their_problems_together() {
 }
 
 #[test]
+fn an_event_was_made_when_it_says_itself_else_when_amqp_says() {
+    let second = |second| Some(jiff::Timestamp::from_second(second).unwrap());
+    let dated = |mut message: Message| {
+        message.properties = message.properties.with_timestamp(5);
+        message
+    };
+    let told = r#""time":"1970-01-01T01:00:07+01:00","#;
+    for (message, made) in [
+        (plain(EXAMPLE), None),
+        (dated(plain(EXAMPLE)), second(5)),
+        (with_data(told), second(7)),
+        (dated(with_data(told)), second(7)),
+        (dated(with_data("")), second(5)),
+        (dated(with_data(r#""time":"yesterday","#)), second(5)),
+        (dated(with_data(r#""time":null,"#)), second(5)),
+        (dated(binary("ce-", &[("time", long("1970-01-01T00:00:07Z"))])), second(7)),
+        (dated(binary("cloudEvents_", &[("time", Value::Timestamp(7))])), second(7)),
+        (dated(binary("ce-", &[("time", Value::Timestamp(u64::MAX))])), second(5)),
+    ] {
+        assert_eq!(valid(&message).made, made, "{message:?}");
+    }
+    // An event that is dead-lettered has an age, too.
+    let made = |message| read(&message, TODAY).expect_err("no customer").made;
+    assert_eq!(made(dated(plain("{}"))), second(5));
+    assert_eq!(made(structured(r#"{"specversion":"1.0","time":"1970-01-01T00:00:07Z"}"#)), second(7));
+    assert_eq!(made(dated(plain("no JSON"))), second(5));
+}
+
+#[test]
 fn a_trace_comes_from_the_event_else_from_amqp() {
     let other = PARENT.replace("4bf9", "5bf9");
     let own = [("traceparent", long(PARENT)), ("tracestate", long("a=1"))];

@@ -8,6 +8,7 @@ use super::{
 use futures_util::future::join_all;
 use imin_customer_worker::ledger::{
     Begun, Finish, Recorded,
+    inspect::{Standing, inspect},
     open::{LedgerUrl, OpenError, Options, open},
 };
 use rusqlite::Connection;
@@ -86,6 +87,47 @@ async fn a_second_worker_is_sent_to_postgresql() {
     assert_eq!(worker.begin(intent(key())).await.expect("unharmed"), GO);
     worker.close().await.expect("closed");
     fixture.open().await;
+}
+
+#[tokio::test]
+async fn a_look_at_it_keeps_no_worker_from_starting() {
+    let fixture = Sqlite::new().await;
+    fixture.open().await.close().await.expect("closed");
+    let url = || format!("sqlite://{}", fixture.path().display()).parse::<LedgerUrl>().expect("a URL");
+    let mut seen = Vec::new();
+    // Looks without a pause, so that a start that did not wait for their end would fail sooner or later.
+    let (looks, looking) = (AtomicU32::new(0), AtomicU32::new(1));
+    let look = async {
+        while looking.load(Ordering::Relaxed) == 1 {
+            let options = Options::new(Uuid::new_v4());
+            seen.push(inspect(&url(), &options).await.expect("a look"));
+            looks.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    };
+    let start = async {
+        for round in 0..20 {
+            while looks.load(Ordering::Relaxed) <= round {
+                tokio::task::yield_now().await;
+            }
+            fixture.open().await.close().await.expect("closed");
+        }
+        looking.store(0, Ordering::Relaxed);
+    };
+    tokio::join!(look, start);
+    assert!(seen.contains(&Standing::Ready { schema: 1, known: 1 }), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_look_to_end() {
+    let fixture = Sqlite::new().await;
+    let lock = fs::File::create(format!("{}.lock", fixture.path().display())).expect("a lock file");
+    lock.try_lock().expect("free");
+    let (opened, ()) = tokio::join!(fixture.open_with(|_| {}), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(lock);
+    });
+    opened.expect("a ledger");
 }
 
 #[tokio::test]

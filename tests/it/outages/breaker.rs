@@ -105,6 +105,18 @@ async fn a_single_message_is_tried_again_and_again_and_never_given_up() {
     worker.stop().await;
 }
 
+/// imin is well, and one event makes it fail whenever it is tried: the breaker that it opens, the others close.
+#[tokio::test]
+async fn one_event_that_always_fails_does_not_keep_the_others_waiting() {
+    let mut stage = Stage::start().await;
+    stage.send_one("poison", "poison+fault-503@example.com").await;
+    let mut worker = nervous(&stage).set("RETRY_MAX_ATTEMPTS", "1000").start().ready().await;
+    worker.log.line("breaker open").await;
+    stage.send(0..20).await;
+    stage.accounts(20, &worker).await;
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn refused_customers_never_open_it() {
     let mut stage = Stage::start().await;
