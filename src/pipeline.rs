@@ -23,12 +23,10 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
 
+mod open;
 mod replays;
 
 /// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
@@ -85,6 +83,7 @@ struct Verdict {
 /// One event on its way.
 struct Journey<'a> {
     pipeline: &'a Pipeline,
+    delivery: &'a Delivery,
     message: &'a Message,
     event: &'a Event,
     travel: Travel,
@@ -122,7 +121,7 @@ impl Pipeline {
         async {
             kill_point("received");
             let verdict = match &read {
-                Ok(event) => self.travel(&delivery.message, event, started).await,
+                Ok(event) => self.travel(&delivery, event, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
             self.carry_out(delivery, key, verdict, started).await;
@@ -158,12 +157,13 @@ impl Pipeline {
         Verdict { disposition, publication, records: false }
     }
 
-    async fn travel(&self, message: &Message, event: &Event, started: Instant) -> Verdict {
+    async fn travel(&self, delivery: &Delivery, event: &Event, started: Instant) -> Verdict {
         let mut journey = Journey {
             pipeline: self,
-            message,
+            delivery,
+            message: &delivery.message,
             event,
-            travel: Travel::read(message),
+            travel: Travel::read(&delivery.message),
             deadline: started + self.settings.hold_max,
             held: HELD_FIRST,
         };
@@ -321,6 +321,12 @@ impl Journey<'_> {
         let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
+            // The broker delivers it again, and that may have come to its end before this attempt was
+            // on record: nobody would learn of an account that is made now if this worker died.
+            Begun::Go { .. } if self.delivery.lost() => {
+                self.record(Finish::NothingMade).await;
+                Step::End(self.release())
+            }
             Begun::Go { possible_duplicate } => self.call(place, attempt, possible_duplicate).await,
             Begun::Created(recorded) => Step::End(self.resume(&recorded)),
             Begun::Unknown => {
@@ -349,7 +355,10 @@ impl Journey<'_> {
                 Err(error) => error,
             };
             self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
-            self.interrupted(sleep(wait)).await?;
+            if self.interrupted(sleep(wait)).await.is_none() {
+                open::take_back(&self.pipeline.ledger, intent, &self.pipeline.shutdown);
+                return None;
+            }
             wait = (wait * 2).min(REPEAT_MOST);
         }
     }
@@ -370,10 +379,10 @@ impl Journey<'_> {
         let now = clock::now();
         let first = *self.travel.first_attempt_at.get_or_insert(now);
         let probe = place.probe();
-        let open = Open::new(&self.pipeline.ledger, self.event.key);
+        let open = open::Open::new(&self.pipeline.ledger, self.event.key);
         let answer = self.ask(place).await;
         kill_point("called");
-        let standing = self.record(&answer).await;
+        let standing = self.record(finish(&answer)).await;
         open.end();
         kill_point("recorded");
         let elapsed = Duration::try_from(clock::now().duration_since(first)).unwrap_or_default();
@@ -425,11 +434,10 @@ impl Journey<'_> {
         answer
     }
 
-    /// Records what came of the call; the account that is on record then. What cannot be recorded cannot
+    /// Records how an attempt ended; the account that is on record then. What cannot be recorded cannot
     /// be built on, so this goes on until it is. A worker that dies first leaves an open attempt, which
     /// says what is true: nobody knows. One that aborts still tries to publish what it alone knows.
-    async fn record(&self, answer: &Answer) -> Option<Recorded> {
-        let how = finish(answer);
+    async fn record(&self, how: Finish) -> Option<Recorded> {
         let mut wait = REPEAT_FIRST;
         loop {
             let error = match self.pipeline.ledger.finish(self.event.key, how.clone()).await {
@@ -455,7 +463,7 @@ impl Journey<'_> {
             return None;
         };
         let account = Account { identifier: identifier.clone(), id: None };
-        let found = match self.record(&Answer::Created(account.clone())).await {
+        let found = match self.record(Finish::Created(account.clone())).await {
             // Another account came on record meanwhile: one event never announces two.
             Some(other) if other.account.identifier != *identifier => other,
             Some(found) => Recorded { possible_duplicate: false, ..found },
@@ -533,36 +541,6 @@ impl Journey<'_> {
         let disposition = self.judge(&Outcome::Interrupted);
         let publication = letters::put_back(&self.pipeline.settings.names, self.message, &self.travel, None);
         Verdict { disposition, publication: Some(publication), records: false }
-    }
-}
-
-/// An attempt that is on record and not ended. Dropped, by a panic, it ends as one of which nobody
-/// knows: the event would be held by this worker for as long as that lives otherwise.
-struct Open<'a> {
-    ledger: &'a Arc<dyn Ledger>,
-    key: Option<EventKey>,
-}
-
-impl<'a> Open<'a> {
-    fn new(ledger: &'a Arc<dyn Ledger>, key: EventKey) -> Self {
-        Self { ledger, key: Some(key) }
-    }
-
-    /// It has ended.
-    fn end(mut self) {
-        self.key = None;
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        let (Some(key), Ok(runtime)) = (self.key, Handle::try_current()) else { return };
-        let ledger = Arc::clone(self.ledger);
-        runtime.spawn(async move {
-            if let Err(error) = ledger.finish(key, Finish::Unknown).await {
-                warn!(%error, "an attempt without an end stays open");
-            }
-        });
     }
 }
 

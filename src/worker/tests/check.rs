@@ -81,7 +81,11 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
             "rejected_by_api" => answered(Class::Rejected),
             "unusable_response" => answered(Class::Unusable),
             "retries_exhausted" => counted >= most,
-            "outcome_unknown" => case.park && record.doubts + record.dropped > 0,
+            // imin's answer, too, where another copy's end came on record before it.
+            "outcome_unknown" => {
+                let ambiguous = answered(Class::Made) || answered(Class::NotMade);
+                case.park && (ambiguous || record.doubts + record.dropped > 0)
+            }
             _ => false,
         };
         if !justified {

@@ -223,6 +223,7 @@ fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings 
         ("IMIN_BASE_URL", &imin.url().replace("imin@", "")),
         ("IMIN_API_KEY", KEY),
         ("IMIN_TIMEOUT", "1s"),
+        ("IMIN_CONNECT_TIMEOUT", "1s"),
         ("LEDGER_URL", ledger),
         ("LEDGER_LEASE", "3s"),
         ("ADMIN_ADDR", "127.0.0.1:0"),
@@ -302,7 +303,7 @@ async fn declare(vhost: &Vhost) {
     let connection = vhost.connect().await;
     let channel = connection.create_channel().await.expect("a channel");
     let names: Names = names();
-    Topology::new(&names, Some(10_000)).apply(&channel).await.expect("the topology can be declared");
+    Topology::new(&names, Some(100)).apply(&channel).await.expect("the topology can be declared");
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let durable = QueueDeclareOptions::durable();
