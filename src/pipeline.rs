@@ -333,8 +333,9 @@ impl Journey<'_> {
                 let detail = Ambiguity::OpenAttempt.detail();
                 Step::End(self.bury(self.judge(&Outcome::Unknown), None, detail))
             }
-            Begun::Unusable => {
+            Begun::Unusable { possible_duplicate } => {
                 let detail = json!({ "cause": "unusable", "ended": "earlier_attempt" });
+                let detail = flagged(detail, possible_duplicate);
                 Step::End(self.bury(self.judge(&Outcome::UnusableBefore), None, detail))
             }
             Begun::Held => {
@@ -403,12 +404,8 @@ impl Journey<'_> {
             }
             (_, answer) => {
                 self.travel.attempts = attempt;
-                let (status, mut detail) = answer.detail();
-                if possible_duplicate && let Some(detail) = detail.as_object_mut() {
-                    // This call made nothing, or nobody knows; an earlier one may have made the account.
-                    detail.insert("possibleduplicate".into(), true.into());
-                }
-                Step::End(self.bury(disposition, status, detail))
+                let (status, detail) = answer.detail();
+                Step::End(self.bury(disposition, status, flagged(detail, possible_duplicate)))
             }
         }
     }
@@ -542,6 +539,15 @@ impl Journey<'_> {
         let publication = letters::put_back(&self.pipeline.settings.names, self.message, &self.travel, None);
         Verdict { disposition, publication: Some(publication), records: false }
     }
+}
+
+/// The detail of a dead letter which says, where that is so, that an earlier call than the last may have
+/// made an account.
+fn flagged(mut detail: serde_json::Value, possible_duplicate: bool) -> serde_json::Value {
+    if possible_duplicate && let Some(detail) = detail.as_object_mut() {
+        detail.insert("possibleduplicate".into(), true.into());
+    }
+    detail
 }
 
 /// The fail point after the confirm.

@@ -102,5 +102,15 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
         && record.created.is_empty()
         && !record.accounts.is_empty()
         && !record.dead.iter().any(tells);
-    hidden.then(|| format!("there is an account, and no dead letter says so: {:?}", record.dead))
+    if hidden {
+        return Some(format!("there is an account, and no dead letter says so: {:?}", record.dead));
+    }
+    let doubts = |(reason, detail): &(String, Value)| {
+        reason == "outcome_unknown" || detail["cause"] == "ambiguous" || detail["possibleduplicate"] == true
+    };
+    let unflagged = record.words == 0
+        && record.created.is_empty()
+        && record.accounts.len() > 1
+        && !record.dead.iter().any(doubts);
+    unflagged.then(|| format!("{:?}, and no flag on any of {:?}", record.accounts, record.dead))
 }

@@ -1,7 +1,7 @@
 //! Cases that broke a promise once, by hand: each says what went wrong.
 
 use super::{
-    plan::{Act, Call, Case, Class, Event, LedgerFault},
+    plan::{Act, Call, Case, Class, Crash, Event, LedgerFault, PublishFault},
     run,
 };
 
@@ -51,4 +51,14 @@ fn an_attempt_whose_record_was_not_heard_of_is_taken_back() {
     let ledger = [[LedgerFault::Unwritten; 4].as_slice(), &[LedgerFault::Unheard]].concat();
     let acts = vec![(1506, Act::Copy(0))];
     holds(&Case { workers: 2, in_process_max: 0, hold_max: 3000, ledger, acts, ..case() });
+}
+
+/// One account was made and the worker died; another was made whose answer named none; and the worker died
+/// again. The dead letter told of one account only.
+#[test]
+fn a_dead_letter_from_the_ledger_tells_of_the_doubt() {
+    let mut event = event(&[(Class::Made, 0), (Class::Unusable, 0)]);
+    event.calls[0].crash = Some(Crash::After);
+    let publishes = vec![PublishFault::Crash(Crash::Before)];
+    holds(&Case { events: vec![event], publishes, ..case() });
 }
