@@ -22,7 +22,7 @@ use lapin::{
     options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::unix::process::ExitStatusExt, path::PathBuf, process::Command, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -62,8 +62,11 @@ impl Stage {
             (ledger, None) => format!("sqlite://{}", ledger.file().display()),
         };
         let settings = settings(&to_broker, &to_imin, &url, park);
-        let workers = if to_ledger.is_some() { 2 } else { 1 };
-        let workers = (0..workers).map(|_| settings.start()).collect();
+        let workers = if to_ledger.is_some() { 2 + (seed >> 2 & 1) } else { 1 };
+        let workers: Vec<_> = (0..workers).map(|_| settings.start()).collect();
+        for worker in &workers {
+            worker.readiness(200).await;
+        }
         Self {
             broker,
             sandbox,
@@ -89,7 +92,9 @@ impl Stage {
             Fault::KillWorker | Fault::StopWorker => {
                 let mut worker = self.take(dice);
                 if fault == Fault::KillWorker {
-                    worker.kill().await
+                    worker.signal("KILL");
+                    let status = worker.end().await;
+                    assert_eq!(status.signal(), Some(9), "it had ended before:\n{:#?}", worker.log.lines());
                 } else {
                     worker.stop().await
                 }
@@ -139,6 +144,12 @@ impl Stage {
                 self.sandbox.set_faults(Vec::new(), 0);
             }
             Fault::BreakLedger => self.ledger.break_for(moment).await,
+            Fault::FillLedger => {
+                for (full, time) in [(true, moment), (false, Duration::ZERO)] {
+                    self.ledger.fill(&self.workers, full).await;
+                    sleep(time).await;
+                }
+            }
         }
     }
 
@@ -163,6 +174,8 @@ impl Stage {
     pub(super) async fn close(mut self) -> Books {
         let queues = self.queues().await;
         for mut worker in std::mem::take(&mut self.workers) {
+            let (_, metrics) = worker.get("/metrics").await;
+            self.log.extend(metrics.lines().map(str::to_owned));
             worker.stop().await;
             self.log.extend(worker.log.lines());
         }
@@ -216,6 +229,8 @@ impl Stage {
 
 /// Short waits, and enough attempts that nothing but imin's word ends an event.
 fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings {
+    // A disk that is full is an error to the worker, as it is to others, and no signal that ends it.
+    let bounded = r#"trap '' XFSZ; exec "$0" "$@""#;
     Settings::new(&[
         ("AMQP_URL", broker.url()),
         ("AMQP_HEARTBEAT", "2s"),
@@ -237,6 +252,7 @@ fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings 
         ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
         ("SHUTDOWN_GRACE", "3s"),
     ])
+    .through(bounded)
 }
 
 async fn ledger(postgres: bool) -> (Ledger, Option<Proxy>) {
@@ -273,6 +289,28 @@ impl Ledger {
                 // A worker that has the file to itself lets nobody in: then nothing breaks.
                 if file.execute_batch("BEGIN IMMEDIATE").is_ok() {
                     sleep(moment).await;
+                }
+            }
+        }
+    }
+
+    /// Takes nothing more, or takes what comes again.
+    async fn fill(&self, workers: &[Worker], full: bool) {
+        match self {
+            Self::Postgres(_, url) => {
+                let reads_only = if full { "on" } else { "off" };
+                let client = postgres::connect(url).await;
+                // One statement at a time: this one cannot be in a transaction.
+                let set = format!("ALTER SYSTEM SET default_transaction_read_only = {reads_only}");
+                client.batch_execute("SET default_transaction_read_only = off").await.expect("a setting");
+                client.batch_execute(&set).await.expect("a setting");
+                client.batch_execute("SELECT pg_reload_conf()").await.expect("a word to the server");
+            }
+            Self::Sqlite(_) => {
+                for worker in workers {
+                    let size = if full { "--fsize=4096:" } else { "--fsize=unlimited:" };
+                    let bounded = Command::new("prlimit").args(["--pid", &worker.id(), size]).status();
+                    assert!(bounded.expect("prlimit runs").success());
                 }
             }
         }
