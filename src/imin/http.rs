@@ -33,13 +33,19 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use url::Url;
 
 pub mod look;
 
 /// The longest body of an answer that is read, in bytes; imin mirrors a request, which is far shorter.
 const LONGEST_BODY: usize = 256 * 1024;
+/// How long the body of an answer may take at the least: it is there with the status, and who asks may
+/// have been stopped for a moment. The account it names cannot be asked for again.
+const BODY: Duration = Duration::from_secs(1);
 /// How long a connection may idle in the pool. Shorter than the five seconds after which common
 /// servers hang up: a request that meets the hang-up halfway is ambiguous, a new connection is not.
 const IDLE: Duration = Duration::from_secs(4);
@@ -53,7 +59,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct Settings {
     /// The API's root, `https://book.imin.co/api/v2`.
     pub base_url: Url,
-    /// The longest a call may take, from the connection to the last byte of the answer.
+    /// The longest a call may take, from the connection to the last byte of the answer; for the body of
+    /// one that comes at the last moment, a second more.
     pub timeout: Duration,
     /// The longest that the connection and the TLS handshake may take.
     pub connect_timeout: Duration,
@@ -86,22 +93,26 @@ pub enum SetupError {
 pub struct Imin {
     client: Client,
     endpoint: Url,
+    timeout: Duration,
     key: watch::Receiver<ApiKey>,
 }
 
 impl Imin {
     /// A client that reads the key anew for every call. Opens no connection yet.
     pub fn new(settings: &Settings, key: watch::Receiver<ApiKey>) -> Result<Self, SetupError> {
-        Ok(Self { client: client(settings)?, endpoint: endpoint(&settings.base_url)?, key })
+        let (client, endpoint) = (client(settings, None)?, endpoint(&settings.base_url)?);
+        Ok(Self { client, endpoint, timeout: settings.timeout, key })
     }
 
     async fn call(&self, create: &Create) -> Answer {
         let sent = Sent::default();
         // A key that cannot stand in a header is as good as one that imin refuses.
         let Some(request) = self.request(create, &sent) else { return Answer::Misconfigured { status: 401 } };
-        match self.client.execute(request).await {
-            Ok(response) => hear(response, &create.body).await,
-            Err(error) => unanswered(&error.without_url(), &sent),
+        let deadline = Instant::now() + self.timeout;
+        match timeout_at(deadline, self.client.execute(request)).await {
+            Ok(Ok(response)) => hear(response, &create.body, deadline).await,
+            Ok(Err(error)) => unanswered(&error.without_url(), &sent),
+            Err(_) => late(&sent),
         }
     }
 
@@ -125,7 +136,8 @@ impl Accounts for Imin {
     }
 }
 
-fn client(settings: &Settings) -> Result<Client, SetupError> {
+/// A client whose requests may take this long as a whole.
+fn client(settings: &Settings, timeout: Option<Duration>) -> Result<Client, SetupError> {
     // An error says that somebody installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let json = HeaderValue::from_static("application/json");
@@ -133,7 +145,6 @@ fn client(settings: &Settings) -> Result<Client, SetupError> {
     let builder = Client::builder()
         .user_agent(format!("{NAME}/{VERSION}"))
         .default_headers(headers)
-        .timeout(settings.timeout)
         .connect_timeout(settings.connect_timeout)
         .pool_max_idle_per_host(settings.pool)
         .pool_idle_timeout(IDLE)
@@ -144,6 +155,10 @@ fn client(settings: &Settings) -> Result<Client, SetupError> {
         // Whether to call again is for the one who counts the attempts.
         .retry(reqwest::retry::never());
     let extra = settings.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let builder = match timeout {
+        Some(timeout) => builder.timeout(timeout),
+        None => builder,
+    };
     builder.tls_certs_merge(extra).build().map_err(|error| SetupError::Client(error.without_url()))
 }
 
@@ -178,15 +193,19 @@ fn pass_on(trace: &Trace, headers: &mut HeaderMap) {
     }
 }
 
-async fn hear(response: Response, request: &[u8]) -> Answer {
+async fn hear(response: Response, request: &[u8], deadline: Instant) -> Answer {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| classify::retry_after(value.as_bytes(), clock::now()));
-    let body = if classify::reads_body(status) { bounded(response).await } else { None };
+    let deadline = deadline.max(Instant::now() + BODY);
+    let body = match classify::reads_body(status) {
+        true => timeout_at(deadline, bounded(response)).await.ok().flatten(),
+        false => None,
+    };
     classify::answer(&Heard { status, retry_after, body: body.as_deref() }, request)
 }
 
-/// The whole body, unless it is too long or breaks off; the call's timeout runs on.
+/// The whole body, unless it is too long or breaks off.
 async fn bounded(mut response: Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
@@ -202,8 +221,7 @@ async fn bounded(mut response: Response) -> Option<Vec<u8>> {
 fn unanswered(error: &reqwest::Error, sent: &Sent) -> Answer {
     tracing::debug!(sent = sent.perhaps(), error = chain(error), "no answer from imin");
     if sent.perhaps() {
-        let cause = if error.is_timeout() { Ambiguity::Timeout } else { Ambiguity::Reset };
-        return Answer::Ambiguous { cause };
+        return Answer::Ambiguous { cause: Ambiguity::Reset };
     }
     let cause = if error.is_dns() {
         NotDone::Dns
@@ -213,6 +231,16 @@ fn unanswered(error: &reqwest::Error, sent: &Sent) -> Answer {
         NotDone::Connect
     };
     Answer::NotDone { cause, retry_after: None }
+}
+
+/// What a call means whose time is over.
+fn late(sent: &Sent) -> Answer {
+    tracing::debug!(sent = sent.perhaps(), "no answer from imin in time");
+    if sent.perhaps() {
+        Answer::Ambiguous { cause: Ambiguity::Timeout }
+    } else {
+        Answer::NotDone { cause: NotDone::Connect, retry_after: None }
+    }
 }
 
 /// The error and its causes, outermost first. An `io::Error` shows the causes of what it wraps,
