@@ -48,7 +48,7 @@ async fn whatever_breaks_the_promises_hold() {
     let mut faults = 0;
     while Instant::now() < end {
         sleep(Duration::from_millis(dice.below(1500))).await;
-        let fault = Fault::roll(&mut dice);
+        let fault = Fault::roll(&mut dice, stage.has_a_line_to_its_ledger());
         println!("chaos: {:>6.1?} s left: {fault:?}", (end - Instant::now()).as_secs_f32());
         stage.meet(fault, &mut dice).await;
         faults += 1;

@@ -38,8 +38,10 @@ pub(super) enum Line {
 }
 
 impl Fault {
-    pub(super) fn roll(dice: &mut Dice) -> Self {
-        let line = dice.one(&[Line::Broker, Line::Broker, Line::Imin, Line::Ledger]);
+    /// One of them; a ledger that is a file has no line.
+    pub(super) fn roll(dice: &mut Dice, ledger: bool) -> Self {
+        let lines = [Line::Broker, Line::Broker, Line::Imin, Line::Ledger];
+        let line = dice.one(if ledger { &lines } else { &lines[..3] });
         match dice.below(100) {
             0..20 => Self::KillWorker,
             20..30 => Self::StopWorker,

@@ -85,6 +85,10 @@ impl Stage {
         self.broker.vhost()
     }
 
+    pub(super) fn has_a_line_to_its_ledger(&self) -> bool {
+        self.to_ledger.is_some()
+    }
+
     /// Breaks something, and mends it.
     pub(super) async fn meet(&mut self, fault: Fault, dice: &mut Dice) {
         let moment = Duration::from_millis(200 + dice.below(2500));
