@@ -28,6 +28,10 @@ use crate::{
     pipeline::{self, Pipeline},
     retry::Schedule,
     shutdown::Shutdown,
+    spans::{
+        Spans,
+        otlp::{self, Export},
+    },
     worker::Worker,
 };
 use anyhow::Context;
@@ -48,7 +52,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     info!(addr = %admin.local_addr()?, "admin endpoints");
     let serving =
         tokio::spawn(admin::serve(admin, readiness.clone(), (*metrics).clone(), shutdown.abort.clone()));
-    let worked = work(&config, &shutdown, &metrics, &readiness).await;
+    let instance = Uuid::new_v4();
+    let (spans, export) = traced(&config, instance, &metrics)?;
+    let worked = work(&config, instance, &shutdown, &metrics, &readiness, spans).await;
+    if let Some(export) = export {
+        export.close().await;
+    }
     shutdown.abort.cancel();
     let _ = serving.await;
     worked
@@ -56,11 +65,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 
 async fn work(
     config: &Config,
+    instance: Uuid,
     shutdown: &Shutdown,
     metrics: &Arc<Metrics>,
     readiness: &Readiness,
+    spans: Spans,
 ) -> anyhow::Result<()> {
-    let instance = Uuid::new_v4();
     let endpoint = endpoint(&config.broker)?;
     let Some(ledger) = open_ledger(config, instance, metrics, readiness, shutdown).await? else {
         return Ok(());
@@ -82,6 +92,7 @@ async fn work(
         publisher: Arc::new(publisher),
         gate,
         metrics: Arc::clone(metrics),
+        spans,
         settings: pipeline_settings(config, instance)?,
         shutdown: shutdown.clone(),
     });
@@ -228,6 +239,33 @@ pub fn imin_settings(config: &Config) -> http::Settings {
         ca_file: config.imin.ca_file.clone(),
         pool: config.concurrency,
     }
+}
+
+/// Where spans come from and go to, where they do.
+fn traced(config: &Config, instance: Uuid, metrics: &Metrics) -> anyhow::Result<(Spans, Option<Export>)> {
+    let Some(tracing) = &config.tracing else { return Ok((Spans::default(), None)) };
+    let headers = tracing.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    let broker = endpoint(&config.broker)?;
+    let (host, port) = broker.address();
+    let settings = otlp::Settings {
+        endpoint: tracing.endpoint.clone(),
+        headers: headers.collect(),
+        ca_file: tracing.ca_file.clone(),
+        service: tracing.service.clone(),
+        instance: instance.to_string(),
+        resource: tracing.resource.clone(),
+        share: match tracing.sampler.root {
+            config::Root::All => 1.0,
+            config::Root::None => 0.0,
+            config::Root::Ratio => tracing.ratio,
+        },
+        parent_based: tracing.sampler.parent_based,
+        broker: (host.to_owned(), port),
+    };
+    let dropped = metrics.spans_dropped.clone();
+    let (spans, export) = otlp::start(settings, Arc::new(move |count| dropped.inc_by(count)))
+        .context("the export of spans cannot be set up (OTEL_EXPORTER_OTLP_…)")?;
+    Ok((spans, Some(export)))
 }
 
 fn gate_settings(config: &Config) -> gate::Settings {

@@ -51,6 +51,8 @@ pub struct Config {
     pub admin_addr: SocketAddr,
     /// How long work under way may take to end after a SIGTERM.
     pub shutdown_grace: Duration,
+    /// Where spans go, if anywhere.
+    pub tracing: Option<Tracing>,
     /// The log.
     pub log: Log,
 }
@@ -191,6 +193,45 @@ pub struct Ledger {
     pub ca_file: Option<PathBuf>,
 }
 
+/// Where spans go, and which.
+#[derive(Debug, Clone)]
+pub struct Tracing {
+    /// The collector, up to what stands before `/v1/traces`.
+    pub endpoint: Url,
+    /// Headers of every request to it.
+    pub headers: Vec<(String, Secret)>,
+    /// PEM file of further authorities to trust.
+    pub ca_file: Option<PathBuf>,
+    /// The service's name, where it is not the program's.
+    pub service: Option<String>,
+    /// More about the service.
+    pub resource: Vec<(String, String)>,
+    /// Which traces are taken.
+    pub sampler: Sampler,
+    /// The share that `Root::Ratio` takes, 0 to 1.
+    pub ratio: f64,
+}
+
+/// Which traces are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampler {
+    /// Whether a sender's own choice goes first.
+    pub parent_based: bool,
+    /// What else decides.
+    pub root: Root,
+}
+
+/// Which traces are taken where no sender has chosen, or is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// All.
+    All,
+    /// None.
+    None,
+    /// A share of them.
+    Ratio,
+}
+
 /// The log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -294,8 +335,14 @@ fn check_all(outside: &impl Surroundings, file: Option<&Path>, needs: Needs) -> 
     }
     wrong.extend(check::cross(&gathered));
     gathered.wrong.append(&mut wrong);
-    let files =
-        ["AMQP_CA_FILE", "AMQP_CLIENT_CERT_FILE", "AMQP_CLIENT_KEY_FILE", "IMIN_CA_FILE", "LEDGER_CA_FILE"];
+    let files = [
+        "AMQP_CA_FILE",
+        "AMQP_CLIENT_CERT_FILE",
+        "AMQP_CLIENT_KEY_FILE",
+        "IMIN_CA_FILE",
+        "LEDGER_CA_FILE",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    ];
     sources::check_readable(outside, &mut gathered, &files);
     gathered
 }

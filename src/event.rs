@@ -75,6 +75,8 @@ pub struct Event {
 pub struct Invalid {
     /// The identity, from the body's hash where the message gives none.
     pub key: EventKey,
+    /// The trace it belongs to all the same.
+    pub trace: Trace,
     /// Every problem found, at least one.
     pub problems: Vec<Problem>,
 }
@@ -106,7 +108,11 @@ pub fn read(message: &Message, today: Date) -> Result<Event, Invalid> {
             trace: trace::read(message, attributes.as_ref()),
             request: missing.supply(&data),
         }),
-        _ => Err(Invalid { key, problems: problems.into_list() }),
+        _ => Err(Invalid {
+            key,
+            trace: trace::read(message, attributes.as_ref()),
+            problems: problems.into_list(),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::{
     event::{EventKey, Trace},
     outcome::{Ambiguity, Answer, NotDone},
+    spans::Parent,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -23,8 +24,12 @@ pub struct Create {
     pub key: EventKey,
     /// The JSON body, ready to send.
     pub body: Bytes,
-    /// Sent as `traceparent` and `tracestate`.
+    /// Sent as `traceparent` and `tracestate`, where the call has no span of its own.
     pub trace: Trace,
+    /// What the call's span belongs to.
+    pub parent: Parent,
+    /// How many calls for this event went before this one, as far as anybody counts.
+    pub resends: u32,
 }
 
 /// What an answer with this status, `Retry-After` and body means, `request` being the body that was sent.

@@ -6,7 +6,7 @@
 use crate::{
     NAME, VERSION,
     broker::{Names, Publication},
-    event::{Event, EventKey},
+    event::{Event, EventKey, Trace},
     ledger::Recorded,
     message::{Headers, Message, Properties, ShortString, Value, long, number},
     outcome::Reason,
@@ -211,11 +211,12 @@ impl<T: std::fmt::Display> Serialize for Text<T> {
     }
 }
 
-/// The event that carries the identifier.
+/// The event that carries the identifier, in this trace.
 pub fn created(
     names: &Names,
     instance: &str,
     event: &Event,
+    trace: &Trace,
     message: &Message,
     recorded: &Recorded,
     now: Timestamp,
@@ -229,8 +230,8 @@ pub fn created(
         time: Text(now),
         datacontenttype: "application/json",
         causationid: &event.id,
-        traceparent: event.trace.parent.as_deref(),
-        tracestate: event.trace.state.as_deref(),
+        traceparent: trace.parent.as_deref(),
+        tracestate: trace.state.as_deref(),
         possibleduplicate: recorded.possible_duplicate,
         data: CreatedData {
             context: "https://openactive.io/",
@@ -247,7 +248,7 @@ pub fn created(
         .with_message_id(event.key.to_string().into())
         .with_type(CREATED.into())
         .with_app_id(NAME.into())
-        .with_headers(event_headers(event, instance))
+        .with_headers(event_headers(trace, instance))
         .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
     if let Some(correlation) = message.properties.correlation_id() {
         properties = properties.with_correlation_id(correlation.clone());
@@ -260,13 +261,13 @@ pub fn created(
     }
 }
 
-fn event_headers(event: &Event, instance: &str) -> Headers {
+fn event_headers(trace: &Trace, instance: &str) -> Headers {
     let mut headers = Headers::default();
     headers.insert(INSTANCE.into(), long(instance));
-    if let Some(parent) = &event.trace.parent {
+    if let Some(parent) = &trace.parent {
         headers.insert("traceparent".into(), long(parent));
     }
-    if let Some(state) = &event.trace.state {
+    if let Some(state) = &trace.state {
         headers.insert("tracestate".into(), long(state));
     }
     headers

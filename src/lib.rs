@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! pure      json problem event customer outcome retry breaker limit pace message clock failpoint
-//! ports     imin ledger broker            (traits and their own types)
+//! ports     imin ledger broker spans      (traits and their own types)
 //! rooms     letters contracts dead_letters gate pipeline worker health metrics shutdown telemetry admin
-//! adapters  imin::http ledger::{memory,sqlite,postgres} amqp
+//! adapters  imin::http ledger::{memory,sqlite,postgres} amqp spans::otlp
 //! edge      config app doctor cli         (`app` and `doctor` alone name concrete adapters)
 //! aside     sandbox                       (plays imin; nothing of the product knows it)
 //! ```
 //!
-//! Downwards only: a pure room knows pure rooms; a port knows pure rooms; `pipeline` and `worker`
+//! Downwards only: a pure room knows pure rooms; a port knows pure rooms, `imin` also the spans; `pipeline` and `worker`
 //! know ports; an adapter knows its own port. `tests/it/rooms.rs` holds the rule.
 
 #![cfg_attr(test, expect(clippy::pedantic, reason = "a test is read once, by whoever it failed"))]
@@ -44,6 +44,7 @@ pub mod problem;
 pub mod retry;
 pub mod sandbox;
 pub mod shutdown;
+pub mod spans;
 pub mod telemetry;
 pub mod worker;
 

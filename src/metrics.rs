@@ -98,6 +98,8 @@ metrics! {
     ledger_commit_duration: Histogram = histogram("ledger_commit_duration_seconds", COMMIT);
     /// Dead letters that were replayed, by result.
     replays: IntCounterVec = counters("replays_total", "result", ends());
+    /// Spans that were made and not exported: the collector was slow, gone, or did not want them.
+    spans_dropped: IntCounter = counter("spans_dropped_total");
     /// Always 1; the labels say which build this is.
     build_info: IntGaugeVec = build_info("build_info");
 }
@@ -203,7 +205,7 @@ mod tests {
         let design = "outcomes_total dead_letters_total api_requests_total api_request_duration_seconds \
             retries_total processing_duration_seconds event_age_seconds in_flight concurrency_limit paused \
             breaker_state broker_connected broker_reconnects_total events_published_total \
-            events_unrouted_total ledger_commit_duration_seconds replays_total build_info";
+            events_unrouted_total ledger_commit_duration_seconds replays_total spans_dropped_total build_info";
         assert_eq!(ours, design.split_whitespace().collect());
     }
 

@@ -8,7 +8,7 @@
 use crate::{
     broker::{Delivery, Names, Publication, PublishError, Publisher},
     clock,
-    event::{self, Event, EventKey},
+    event::{self, Event, EventKey, Trace},
     failpoint::kill_point,
     gate::{Gate, Pause, Place, Refused},
     imin::{self, Accounts, Create},
@@ -19,12 +19,13 @@ use crate::{
     outcome::{Account, Ambiguity, Ambiguous, Answer, Disposition, Outcome, Policy, Reason, Spent, decide},
     retry::Schedule,
     shutdown::Shutdown,
+    spans::{Span, Spans, messaging::Received},
 };
 use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{Instrument, Span, debug, field::Empty, info, info_span, warn};
+use tracing::{Instrument, debug, field::Empty, info, info_span, warn};
 
 mod open;
 mod replays;
@@ -65,6 +66,8 @@ pub struct Pipeline {
     pub gate: Arc<Gate>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub spans: Spans,
     /// The numbers.
     pub settings: Settings,
     /// When to stop.
@@ -78,6 +81,15 @@ struct Verdict {
     publication: Option<Publication>,
     /// The account was recorded, and its event is now to be noted as confirmed.
     records: bool,
+    /// The publication's span, where it names that itself.
+    sending: Option<Span>,
+}
+
+impl Verdict {
+    /// One without an account of its own to announce.
+    const fn of(disposition: Disposition, publication: Option<Publication>) -> Self {
+        Self { disposition, publication, records: false, sending: None }
+    }
 }
 
 /// One event on its way.
@@ -86,6 +98,7 @@ struct Journey<'a> {
     delivery: &'a Delivery,
     message: &'a Message,
     event: &'a Event,
+    span: &'a Span,
     travel: Travel,
     deadline: Instant,
     /// How long to wait for whoever else calls for this event.
@@ -107,10 +120,11 @@ impl Pipeline {
         let started = Instant::now();
         let now = clock::now();
         let read = event::read(&delivery.message, clock::today(now));
-        let key = match &read {
-            Ok(event) => event.key,
-            Err(invalid) => invalid.key,
+        let (key, trace) = match &read {
+            Ok(event) => (event.key, &event.trace),
+            Err(invalid) => (invalid.key, &invalid.trace),
         };
+        let mut traced = self.spans.process(&self.received(&delivery.message, key, trace, now));
         let span = info_span!(
             "message",
             event_key = %key,
@@ -121,13 +135,24 @@ impl Pipeline {
         async {
             kill_point("received");
             let verdict = match &read {
-                Ok(event) => self.travel(&delivery, event, started).await,
+                Ok(event) => self.travel(&delivery, event, &traced, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
-            self.carry_out(delivery, key, verdict, started).await;
+            self.carry_out(delivery, key, verdict, &mut traced, started).await;
         }
         .instrument(span)
         .await;
+    }
+
+    fn received<'a>(
+        &'a self,
+        message: &'a Message,
+        key: EventKey,
+        trace: &'a Trace,
+        at: Timestamp,
+    ) -> Received<'a> {
+        let Names { queue, routing_key, .. } = &self.settings.names;
+        Received { key, trace, exchange: message.exchange.as_str(), routing_key, queue, at }
     }
 
     /// Gives a delivery back without trying anything: the worker is paused, or stops.
@@ -154,15 +179,16 @@ impl Pipeline {
             at: now,
         };
         let publication = Some(letters::dead(&self.settings.names, message, &failure));
-        Verdict { disposition, publication, records: false }
+        Verdict::of(disposition, publication)
     }
 
-    async fn travel(&self, delivery: &Delivery, event: &Event, started: Instant) -> Verdict {
+    async fn travel(&self, delivery: &Delivery, event: &Event, span: &Span, started: Instant) -> Verdict {
         let mut journey = Journey {
             pipeline: self,
             delivery,
             message: &delivery.message,
             event,
+            span,
             travel: Travel::read(&delivery.message),
             deadline: started + self.settings.hold_max,
             held: HELD_FIRST,
@@ -171,17 +197,26 @@ impl Pipeline {
     }
 
     /// Publishes what must be confirmed, and settles.
-    async fn carry_out(&self, delivery: Delivery, key: EventKey, verdict: Verdict, started: Instant) {
-        let Verdict { disposition, publication, records } = verdict;
+    async fn carry_out(
+        &self,
+        delivery: Delivery,
+        key: EventKey,
+        verdict: Verdict,
+        traced: &mut Span,
+        started: Instant,
+    ) {
+        let Verdict { disposition, publication, records, sending } = verdict;
         // The broker delivers it again: a dead letter or a copy put back now would be one too many. The
         // created event is due in any case, and the ledger keeps the next delivery from repeating it.
         if delivery.lost() && !records {
             debug!("the broker has the message back already");
+            traced.lost();
             return;
         }
         if let Some(publication) = publication {
-            if !self.confirm(&delivery, publication).await {
+            if !self.send(&delivery, publication, sending, traced, key).await {
                 debug!("the broker has the message back already");
+                traced.lost();
                 return;
             }
             kill_point(confirmed(disposition));
@@ -192,6 +227,7 @@ impl Pipeline {
         }
         self.count(disposition);
         Self::tell(disposition);
+        traced.settled(disposition);
         if !matches!(disposition, Disposition::Retry { .. } | Disposition::Release) {
             self.metrics.processing_duration.observe(started.elapsed().as_secs_f64());
             self.observe_age(&delivery.message);
@@ -202,6 +238,22 @@ impl Pipeline {
         if let Some(word) = word {
             self.tell_watcher(word).await;
         }
+    }
+
+    /// Publishes until it is confirmed, below a span that is made here where none came along.
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        publication: Publication,
+        sending: Option<Span>,
+        traced: &Span,
+        key: EventKey,
+    ) -> bool {
+        let (exchange, routing_key) = (publication.exchange.as_str(), publication.routing_key.as_str());
+        let mut sending = sending.unwrap_or_else(|| traced.parent().send(exchange, routing_key, key));
+        let confirmed = self.confirm(delivery, publication).await;
+        sending.confirmed(confirmed);
+        confirmed
     }
 
     /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
@@ -245,7 +297,7 @@ impl Pipeline {
 
     fn tell(disposition: Disposition) {
         if let Some(outcome) = disposition.label() {
-            Span::current().record("outcome", outcome);
+            tracing::Span::current().record("outcome", outcome);
         }
         match disposition {
             Disposition::Complete(_) => debug!("done"),
@@ -317,7 +369,7 @@ impl Journey<'_> {
         };
         let intent = self.intent();
         let attempt = intent.attempt;
-        Span::current().record("attempt", attempt);
+        tracing::Span::current().record("attempt", attempt);
         let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
@@ -412,8 +464,13 @@ impl Journey<'_> {
 
     /// Calls, and tells the gate and the metrics. Aborted, the outcome is nobody's to know.
     async fn ask(&self, place: Place) -> Answer {
-        let request =
-            Create { key: self.event.key, body: self.event.request.clone(), trace: self.event.trace.clone() };
+        let request = Create {
+            key: self.event.key,
+            body: self.event.request.clone(),
+            trace: self.event.trace.clone(),
+            parent: self.span.parent(),
+            resends: self.travel.failures,
+        };
         let started = Instant::now();
         let metrics = &self.pipeline.metrics;
         let answer = tokio::select! {
@@ -472,11 +529,16 @@ impl Journey<'_> {
     /// Publishes the account's event, unless that was confirmed before.
     fn complete(&self, disposition: Disposition, recorded: &Recorded) -> Verdict {
         if recorded.published {
-            return Verdict { disposition, publication: None, records: false };
+            return Verdict::of(disposition, None);
         }
         let Settings { names, instance, .. } = &self.pipeline.settings;
-        let publication = letters::created(names, instance, self.event, self.message, recorded, clock::now());
-        Verdict { disposition, publication: Some(publication), records: true }
+        let sending =
+            self.span.parent().send(&names.events_exchange, &names.events_routing_key, self.event.key);
+        let own = sending.trace();
+        let trace = own.as_ref().unwrap_or(&self.event.trace);
+        let publication =
+            letters::created(names, instance, self.event, trace, self.message, recorded, clock::now());
+        Verdict { disposition, publication: Some(publication), records: true, sending: Some(sending) }
     }
 
     /// Decides on an outcome that no call of this delivery brought about.
@@ -500,7 +562,7 @@ impl Journey<'_> {
             at: clock::now(),
         };
         let publication = Some(letters::dead(&self.pipeline.settings.names, self.message, &failure));
-        Verdict { disposition, publication, records: false }
+        Verdict::of(disposition, publication)
     }
 
     /// A retry: in this process if the wait is short, by way of the broker if not.
@@ -530,14 +592,14 @@ impl Journey<'_> {
         self.travel.not_before = clock::now().checked_add(wait).ok();
         let names = &self.pipeline.settings.names;
         let publication = letters::put_back(names, self.message, &self.travel, Some(wait));
-        Verdict { disposition: Disposition::Release, publication: Some(publication), records: false }
+        Verdict::of(Disposition::Release, Some(publication))
     }
 
     /// Gives the message back, with no attempt spent.
     fn release(&self) -> Verdict {
         let disposition = self.judge(&Outcome::Interrupted);
         let publication = letters::put_back(&self.pipeline.settings.names, self.message, &self.travel, None);
-        Verdict { disposition, publication: Some(publication), records: false }
+        Verdict::of(disposition, Some(publication))
     }
 }
 

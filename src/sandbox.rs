@@ -16,7 +16,7 @@
 //! | `GET /sandbox/accounts` | every account, and calls and accounts of each `Idempotency-Key` |
 //! | `DELETE /sandbox/accounts` | forgets them, and the statistics |
 //! | `GET /sandbox/stats` | calls by how they ended, accounts, doubles, calls in flight |
-//! | `GET`, `PUT`, `DELETE /sandbox/faults` | `{"faults": ["503x2", "reset-after@10%"], "seed": 7}` |
+//! | `GET`, `PUT`, `DELETE /sandbox/faults` | `{"faults": ["503x2", "reset-after@10%"], "seed": 7}`; with `"addresses": false` no address gets the faults that it asks for |
 //! | `GET /sandbox/last-request` | the headers of the last create |
 //!
 //! # Faults

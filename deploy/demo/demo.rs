@@ -4,12 +4,13 @@
 //! them. Exits 1 where the sums do not add up, or nothing moves any more.
 
 mod books;
+mod night;
 mod signups;
 mod watch;
 
 use anyhow::{Context, Result, bail};
 use books::{Books, Seen};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use signups::{Fate, Signup};
@@ -36,9 +37,20 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// How long it must be quiet after the last end: nothing may come out twice.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Sends the demo's signups and keeps the books.
+/// The demo's acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Act {
+    /// Sends the signups and keeps the books.
+    Signups,
+    /// Handles some of the dead letters that they left, by a worker that parks what nobody knows.
+    Night,
+}
+
+/// Plays one act of the demo.
 #[derive(Parser)]
 struct Arguments {
+    /// Which
+    act: Act,
     /// The worker's binary, for `send`; it takes its settings from the environment
     #[arg(long)]
     worker: PathBuf,
@@ -60,6 +72,18 @@ struct Arguments {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     until_ready(arguments.admin).await?;
+    let complaints = match arguments.act {
+        Act::Signups => signups(&arguments).await?,
+        Act::Night => night::tell(&arguments).await?,
+    };
+    for complaint in &complaints {
+        say(&format!("DOES NOT ADD UP: {complaint}"));
+    }
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The first act; what does not add up.
+async fn signups(arguments: &Arguments) -> Result<Vec<String>> {
     let mut watch = Watch::begin(&arguments.amqp_url).await?;
     let signups = signups::all();
     let repeats: Vec<&Signup> =
@@ -74,11 +98,7 @@ async fn main() -> Result<ExitCode> {
     let recognised = recognised(arguments.admin).await?;
     let books = Books { signups, repeated, ends, imin: seen(arguments.sandbox).await?, recognised };
     say(&format!("\n{}", books.table()));
-    let complaints = books.complaints();
-    for complaint in &complaints {
-        say(&format!("DOES NOT ADD UP: {complaint}"));
-    }
-    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(books.complaints())
 }
 
 /// A closed standard output is no reason to stop.
@@ -178,10 +198,17 @@ async fn seen(sandbox: SocketAddr) -> Result<HashMap<String, Seen>> {
     Ok(keys.iter().map(|(key, tally)| (key.clone(), seen(tally))).collect())
 }
 
-/// A GET by hand: HTTP/1.0 ends a body with the connection, so that there is nothing to parse.
 async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    ask(address, "GET", path, "").await
+}
+
+/// A request by hand: HTTP/1.0 ends a body with the connection, so that there is nothing to parse.
+async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    let length = body.len();
+    let request =
+        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is no HTTP")?;

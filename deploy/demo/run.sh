@@ -107,13 +107,13 @@ start_worker() {
 
 # In the background, since a shell obeys no signal while it waits for a program in the foreground.
 tell_the_story() {
-    start TERM="${TERM:-dumb}" "${settings[@]}" "$target/examples/demo" \
+    start TERM="${TERM:-dumb}" "${settings[@]}" "$target/examples/demo" "$1" \
         --worker "$target/imin-customer-worker" --admin "$admin" --sandbox "$sandbox" \
         --amqp-url "$amqp_url" --directory "$directory" &
     wait "$!"
 }
 
-stop_all() {
+stop_worker() {
     local status=0
     end "$worker_pid" || status=$?
     worker_pid=''
@@ -121,6 +121,10 @@ stop_all() {
         step "the worker ended with $status instead of 0" >&2
         return 1
     fi
+}
+
+stop_all() {
+    stop_worker
     end "$sandbox_pid"
     sandbox_pid=''
     end_broker
@@ -143,7 +147,12 @@ choose_settings
 step 'imin-customer-worker run'
 start_worker
 step 'imin-customer-worker send signups.jsonl'
-tell_the_story
+tell_the_story signups
+step 'AMBIGUOUS=park imin-customer-worker run: it is stopped and started with another policy'
+stop_worker
+settings+=(AMBIGUOUS=park)
+start_worker
+tell_the_story night
 step 'the worker is told to stop, and everything else ends'
 stop_all
 step 'nothing is left running'

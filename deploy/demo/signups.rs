@@ -110,16 +110,27 @@ fn signup(number: usize, story: &'static Story, dice: &mut Dice) -> Signup {
         Trouble::Wrong(field, value) => customer[field] = json!(value),
         Trouble::Missing(field) => drop(customer.as_object_mut().and_then(|fields| fields.remove(field))),
     }
-    let event = json!({
+    let event = event(&id, &format!("member-{number:04}"), &customer);
+    Signup { id, story, event }
+}
+
+/// The event of a signup of its own, at which imin fails in this way.
+pub(crate) fn troubled(id: &str, fault: &str) -> Value {
+    let mut customer = customer(0, &mut Dice(0));
+    customer["email"] = json!(format!("{id}+fault-{fault}@example.com"));
+    event(id, id, &customer)
+}
+
+fn event(id: &str, subject: &str, customer: &Value) -> Value {
+    json!({
         "specversion": "1.0",
         "type": "CreateCustomer",
         "source": "/demo/signups",
         "id": id,
-        "subject": format!("member-{number:04}"),
+        "subject": subject,
         "datacontenttype": "application/json",
         "data": {"@context": "https://openactive.io/", "@type": "CustomerAccount", "customer": customer},
-    });
-    Signup { id, story, event }
+    })
 }
 
 fn customer(number: usize, dice: &mut Dice) -> Value {

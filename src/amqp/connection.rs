@@ -12,6 +12,10 @@ use std::{path::Path, time::Duration};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The frame size that RabbitMQ proposes, asked for in advance: lapin makes its buffers of 32 frames at
+/// once then, and only the part that is used costs memory. Made larger later they cost all of it, 8 MiB
+/// a connection. Not less: all headers of a message must fit one frame.
+const FRAME_MAX: u32 = 128 * 1024;
 /// The first wait after a loss.
 const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
@@ -58,6 +62,7 @@ impl Endpoint {
         let mut uri: AMQPUri = url.parse().map_err(|_| EndpointError::Address)?;
         let seconds = u16::try_from(heartbeat.as_secs().max(1)).unwrap_or(u16::MAX);
         uri.query.heartbeat.get_or_insert(seconds);
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
         let millis = u64::try_from(CONNECT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
         uri.query.connection_timeout.get_or_insert(millis);
         Ok(Self { uri, tls: OwnedTLSConfig::default() })
@@ -77,7 +82,12 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// The host and port.
+    /// The host, and the port.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.uri.authority.host, self.uri.authority.port)
+    }
+
+    /// Both in one.
     pub fn place(&self) -> String {
         format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }

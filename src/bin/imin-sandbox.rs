@@ -36,7 +36,8 @@ Faults (--fault, PUT /sandbox/faults, or geoff+fault-503x2@example.com as a cust
 Behind any of them: x2 for two calls, @10% for one call in ten.
 
 Look: GET /sandbox/accounts, /sandbox/stats, /sandbox/faults, /sandbox/last-request.
-Tell: PUT /sandbox/faults {\"faults\": [\"503x2\"], \"seed\": 0}; DELETE /sandbox/faults, /sandbox/accounts.";
+Tell: PUT /sandbox/faults {\"faults\": [\"503x2\"], \"seed\": 0}; DELETE /sandbox/faults, /sandbox/accounts.
+      With \"addresses\": false in it, no address gets the faults that it asks for.";
 
 /// Plays imin's customer accounts API by its documentation, with faults on request.
 #[derive(Parser)]

@@ -4,7 +4,7 @@
 //! can be no value has no text, or a wrong one; by then that has been reported.
 
 use super::{
-    Breaker, Broker, Config, Imin, Ledger, Log, Names, Retry,
+    Breaker, Broker, Config, Imin, Ledger, Log, Names, Retry, Tracing,
     sources::{Gathered, Origin},
     table as t,
 };
@@ -24,6 +24,7 @@ pub(super) fn config(from: &Gathered, terminal: bool) -> Option<Config> {
         ledger: ledger(from)?,
         admin_addr: from.find(&t::ADMIN_ADDR)?,
         shutdown_grace: from.find(&t::SHUTDOWN_GRACE)?,
+        tracing: tracing(from),
         log: log(from, terminal)?,
     })
 }
@@ -106,6 +107,19 @@ fn ledger(from: &Gathered) -> Option<Ledger> {
         retention: from.find(&t::LEDGER_RETENTION)?,
         lease: from.find(&t::LEDGER_LEASE)?,
         ca_file: from.find(&t::LEDGER_CA_FILE),
+    })
+}
+
+/// Nothing where no endpoint is set, whatever else is.
+fn tracing(from: &Gathered) -> Option<Tracing> {
+    Some(Tracing {
+        endpoint: from.find(&t::OTEL_EXPORTER_OTLP_ENDPOINT)?,
+        headers: from.find(&t::OTEL_EXPORTER_OTLP_HEADERS).unwrap_or_default(),
+        ca_file: from.find(&t::OTEL_EXPORTER_OTLP_CERTIFICATE),
+        service: from.find(&t::OTEL_SERVICE_NAME),
+        resource: from.find(&t::OTEL_RESOURCE_ATTRIBUTES).unwrap_or_default(),
+        sampler: from.find(&t::OTEL_TRACES_SAMPLER)?,
+        ratio: from.find(&t::OTEL_TRACES_SAMPLER_ARG)?,
     })
 }
 

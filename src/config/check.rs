@@ -63,6 +63,7 @@ fn tls(gathered: &Gathered, wrong: &mut Vec<Wrong>) {
         ("AMQP_CLIENT_CERT_FILE", "AMQP_URL", "amqp:", "amqps"),
         ("IMIN_CA_FILE", "IMIN_BASE_URL", "http:", "https"),
         ("LEDGER_CA_FILE", "LEDGER_URL", "sqlite:", "postgres"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_ENDPOINT", "http:", "https"),
     ];
     for (file, url, scheme, better) in useless {
         if gathered.texts.contains_key(file) && plain(url, scheme) {

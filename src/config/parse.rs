@@ -3,11 +3,12 @@
 //! One small function for each kind of value. A fault never repeats the text: whether that may be
 //! shown is the table's to say.
 
-use super::{Ambiguous, Secret, TopologyMode};
+use super::{Ambiguous, Root, Sampler, Secret, TopologyMode};
 use crate::{
     ledger::open::LedgerUrl,
     telemetry::{self, Format},
 };
+use percent_encoding::percent_decode_str;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use url::Url;
 
@@ -131,6 +132,27 @@ pub(super) fn format(text: &str) -> Parsed<Format> {
     choice(text, &[("pretty", Format::Pretty), ("json", Format::Json)])
 }
 
+/// Which traces are taken, in OpenTelemetry's words.
+pub(super) fn sampler(text: &str) -> Parsed<Sampler> {
+    let sampler = |parent_based, root| Sampler { parent_based, root };
+    choice(
+        text,
+        &[
+            ("always_on", sampler(false, Root::All)),
+            ("always_off", sampler(false, Root::None)),
+            ("traceidratio", sampler(false, Root::Ratio)),
+            ("parentbased_always_on", sampler(true, Root::All)),
+            ("parentbased_always_off", sampler(true, Root::None)),
+            ("parentbased_traceidratio", sampler(true, Root::Ratio)),
+        ],
+    )
+}
+
+/// How spans go to the collector.
+pub(super) fn otlp_protocol(text: &str) -> Parsed<()> {
+    choice(text, &[("http/protobuf", ())])
+}
+
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
         return Ok(*value);
@@ -201,6 +223,58 @@ pub(super) fn base_url(text: &str) -> Parsed<Url> {
     Ok(url)
 }
 
+/// The collector's URL.
+pub(super) fn otlp_endpoint(text: &str) -> Parsed<Url> {
+    let url = url(text)?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return fault("is not an https:// or http:// URL", "Write one such as http://collector:4318.");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return fault("has a query or a fragment", "Leave out what follows the ? or #.");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return fault("has a user or a password", "Leave it out, and set OTEL_EXPORTER_OTLP_HEADERS.");
+    }
+    Ok(url)
+}
+
+/// Headers: `name=value,name=value`, as far as HTTP takes them.
+pub(super) fn headers(text: &str) -> Parsed<Vec<(String, Secret)>> {
+    let fits = |(name, value): &(String, String)| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+            && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    let headers = pairs(text)?;
+    if !headers.iter().all(fits) {
+        return fault("has a character that no HTTP header takes", "Write name=value, with commas between.");
+    }
+    Ok(headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+}
+
+/// Attributes: `name=value,name=value`.
+pub(super) fn attributes(text: &str) -> Parsed<Vec<(String, String)>> {
+    pairs(text)
+}
+
+fn pairs(text: &str) -> Parsed<Vec<(String, String)>> {
+    let pair = |member: &str| {
+        let (name, value) = member.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?.into_owned();
+        let name = name.trim();
+        (!name.is_empty()).then(|| (name.to_owned(), value))
+    };
+    let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
+    members.map(pair).collect::<Option<_>>().map_or_else(
+        || {
+            fault(
+                "is not a list of name=value",
+                "Write name=value, with commas between, and %2C for a comma.",
+            )
+        },
+        Ok,
+    )
+}
+
 /// The ledger's URL; what its parts mean is the ledger's to say, and its words repeat nothing.
 pub(super) fn ledger_url(text: &str) -> Parsed<Secret> {
     match text.parse::<LedgerUrl>() {
@@ -220,6 +294,14 @@ fn url(text: &str) -> Parsed<Url> {
 /// A queue's name, with room for what its delay queues add.
 pub(super) fn queue(text: &str) -> Parsed<String> {
     name::<200>(text)
+}
+
+/// A text for people.
+pub(super) fn plain(text: &str) -> Parsed<String> {
+    if text.chars().any(char::is_control) {
+        return fault("has a control character", "Write plain text.");
+    }
+    Ok(text.to_owned())
 }
 
 /// An exchange's name or a routing key.

@@ -3,7 +3,7 @@
 //! Everything that enumerates settings (reading, checking, showing, the README) walks `TABLE`.
 
 use super::{
-    Ambiguous, Secret, TopologyMode,
+    Ambiguous, Sampler, Secret, TopologyMode,
     parse::{self, Fault, Parsed},
     secret::{MASK, mask_url},
 };
@@ -210,6 +210,22 @@ settings! {
     ADMIN_ADDR: SocketAddr = Text("127.0.0.1:8080"), Open, parse::address;
     /// How long work under way may take to end after a SIGTERM.
     SHUTDOWN_GRACE: Duration = Text("25s"), Open, parse::duration;
+    /// Where spans go by OTLP over HTTP (`https://collector:4318`), `/v1/traces` being added; not set: no spans are made.
+    OTEL_EXPORTER_OTLP_ENDPOINT: Url = Nothing("no spans"), Open, parse::otlp_endpoint;
+    /// Headers for the collector, as `name=value,name=value`, the values percent-encoded.
+    OTEL_EXPORTER_OTLP_HEADERS: Vec<(String, Secret)> = Nothing("none"), Hidden, parse::headers;
+    /// PEM file of the authorities that the collector's certificate is trusted by, besides the system's.
+    OTEL_EXPORTER_OTLP_CERTIFICATE: PathBuf = Nothing("the system's authorities"), Open, parse::path;
+    /// How spans go to the collector; there is one way.
+    OTEL_EXPORTER_OTLP_PROTOCOL: () = Text("http/protobuf"), Open, parse::otlp_protocol;
+    /// The service's name in its spans.
+    OTEL_SERVICE_NAME: String = Nothing("imin-customer-worker"), Open, parse::plain;
+    /// More about the service in its spans, as `name=value,name=value`, the values percent-encoded.
+    OTEL_RESOURCE_ATTRIBUTES: Vec<(String, String)> = Nothing("none"), Open, parse::attributes;
+    /// Which traces are taken: `always_on`, `always_off` or `traceidratio`; with `parentbased_` before it, a sender's own choice goes first.
+    OTEL_TRACES_SAMPLER: Sampler = Text("parentbased_always_on"), Open, parse::sampler;
+    /// The share of traces that `traceidratio` takes, 0 to 1.
+    OTEL_TRACES_SAMPLER_ARG: f64 = Text("1"), Open, parse::share;
     /// How log lines look: `pretty` or `json`.
     LOG_FORMAT: Format = Nothing("pretty on a terminal, json otherwise"), Open, parse::format;
     /// Which log lines are written: a level, or `target=level` with commas between. Libraries never say more than warnings.

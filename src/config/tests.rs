@@ -178,12 +178,32 @@ fn encryption_that_is_not_there_is_not_believed_in() {
         ("AMQP_CA_FILE", ("AMQP_URL", "amqp://h")),
         ("IMIN_CA_FILE", ("IMIN_BASE_URL", "http://h")),
         ("LEDGER_CA_FILE", ("LEDGER_URL", "sqlite://x.db")),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318")),
     ] {
         let wrong = World::of(&[(file, "/ca.pem"), url]).file("/ca.pem", "").wrong();
         assert!(wrong.len() == 1 && wrong[0].name == file && wrong[0].what.contains(url.0), "{wrong:?}");
     }
     let encrypted = World::of(&[("AMQP_CA_FILE", "/ca.pem"), ("AMQP_URL", "amqps://h")]).file("/ca.pem", "");
     assert!(encrypted.load(Needs::Nothing).is_ok());
+}
+
+#[test]
+fn spans_go_nowhere_unless_an_endpoint_is_set() {
+    let mut env = vec![
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b%2Cc, x-tenant = 1"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=signups, team = a%20b"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+    ];
+    assert!(World::of(&env).load(Needs::Nothing).expect("settings").tracing.is_none());
+    env.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"));
+    let tracing = World::of(&env).load(Needs::Nothing).expect("settings").tracing.expect("an endpoint");
+    let headers: Vec<_> = tracing.headers.iter().map(|(name, value)| (&**name, value.expose())).collect();
+    assert_eq!(headers, [("a", "b,c"), ("x-tenant", "1")]);
+    let resource = [("service.name", "signups"), ("team", "a b")];
+    assert_eq!(tracing.resource, resource.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!((tracing.sampler, tracing.ratio), (Sampler { parent_based: true, root: Root::Ratio }, 0.25));
+    assert_eq!(tracing.service, None, "what the attributes say stands");
 }
 
 #[test]
@@ -209,16 +229,23 @@ fn no_secret_is_ever_shown() {
         ("LEDGER_URL", "postgres://u:hunter2@h/d?sslpassword=hunter2"),
         ("IMIN_BASE_URL", "https://u:hunter2@h/"),
         ("CONCURRENCY", "none"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:hunter2@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2,hunter2"),
     ]);
     let (shown, verdict) = in_force(&world, None);
-    let verdict = verdict.expect_err("three settings are wrong");
+    let verdict = verdict.expect_err("five settings are wrong");
     let json = serde_json::to_string(&shown).expect("JSON");
     for text in [columns(&shown), json, verdict.to_string(), format!("{verdict:?}")] {
         assert!(!text.contains("hunter2"), "{text}");
     }
-    assert_eq!(verdict.0.len(), 3);
+    assert_eq!(verdict.0.len(), 5);
 
-    let fine = World::of(&[("IMIN_API_KEY", "hunter2"), ("AMQP_URL", "amqp://u:hunter2@h")]);
+    let fine = World::of(&[
+        ("IMIN_API_KEY", "hunter2"),
+        ("AMQP_URL", "amqp://u:hunter2@h"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2"),
+    ]);
     assert!(!format!("{:?}", fine.load(Needs::ApiKey).expect("settings")).contains("hunter2"));
 }
 

@@ -6,11 +6,13 @@
 use super::{
     Accounts, ApiKey, Create,
     classify::{self, Heard},
+    status_label,
 };
 use crate::{
     NAME, VERSION, clock,
     event::Trace,
     outcome::{Ambiguity, Answer, NotDone},
+    spans::http::Target,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -21,6 +23,7 @@ use reqwest::{
     redirect,
 };
 use std::{
+    borrow::Cow,
     convert::Infallible,
     error::Error,
     io,
@@ -94,36 +97,50 @@ pub struct Imin {
     client: Client,
     endpoint: Url,
     timeout: Duration,
+    target: Target,
     key: watch::Receiver<ApiKey>,
 }
 
 impl Imin {
     /// A client that reads the key anew for every call. Opens no connection yet.
     pub fn new(settings: &Settings, key: watch::Receiver<ApiKey>) -> Result<Self, SetupError> {
-        let (client, endpoint) = (client(settings, None)?, endpoint(&settings.base_url)?);
-        Ok(Self { client, endpoint, timeout: settings.timeout, key })
+        let endpoint = endpoint(&settings.base_url)?;
+        let target = Target::new(&endpoint, "/customer-accounts");
+        let client = client(settings, None)?;
+        Ok(Self { client, endpoint, timeout: settings.timeout, target, key })
     }
 
     async fn call(&self, create: &Create) -> Answer {
         let sent = Sent::default();
-        // A key that cannot stand in a header is as good as one that imin refuses.
-        let Some(request) = self.request(create, &sent) else { return Answer::Misconfigured { status: 401 } };
+        let mut span = create.parent.call(&self.target, create.resends);
+        let trace = span.trace();
+        let request = self.request(create, trace.as_ref().unwrap_or(&create.trace), &sent);
+        let (status, answer) = match request {
+            Some(request) => self.ask(request, &sent, &create.body).await,
+            // A key that cannot stand in a header is as good as one that imin refuses.
+            None => (None, Answer::Misconfigured { status: 401 }),
+        };
+        span.answered(status, || error_type(&answer));
+        answer
+    }
+
+    async fn ask(&self, request: Request, sent: &Sent, body: &[u8]) -> (Option<u16>, Answer) {
         let deadline = Instant::now() + self.timeout;
         match timeout_at(deadline, self.client.execute(request)).await {
-            Ok(Ok(response)) => hear(response, &create.body, deadline).await,
-            Ok(Err(error)) => unanswered(&error.without_url(), &sent),
-            Err(_) => late(&sent),
+            Ok(Ok(response)) => (Some(response.status().as_u16()), hear(response, body, deadline).await),
+            Ok(Err(error)) => (None, unanswered(&error.without_url(), sent)),
+            Err(_) => (None, late(sent)),
         }
     }
 
-    fn request(&self, create: &Create, sent: &Sent) -> Option<Request> {
+    fn request(&self, create: &Create, trace: &Trace, sent: &Sent) -> Option<Request> {
         let mut key = HeaderValue::from_str(self.key.borrow().reveal()).ok()?;
         key.set_sensitive(true);
         let mut request = Request::new(reqwest::Method::POST, self.endpoint.clone());
         let headers = request.headers_mut();
         headers.insert(API_KEY, key);
         headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(&format!("\"{}\"", create.key)).ok()?);
-        pass_on(&create.trace, headers);
+        pass_on(trace, headers);
         let body = Watched { body: Some(create.body.clone()), sent: sent.clone() };
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         Some(request)
@@ -215,6 +232,16 @@ async fn bounded(mut response: Response) -> Option<Vec<u8>> {
         body.extend_from_slice(&chunk);
     }
     Some(body)
+}
+
+/// What a span says was wrong.
+fn error_type(answer: &Answer) -> Option<Cow<'static, str>> {
+    match answer {
+        Answer::Created(_) => None,
+        // Its status says that all is well.
+        Answer::Unusable { .. } => Some("unusable_response".into()),
+        _ => Some(status_label(answer)),
+    }
 }
 
 /// What a call without an answer means.

@@ -9,7 +9,7 @@ use super::{
     row::Op,
 };
 use crate::event::EventKey;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// An operation, and where its answer goes.
 #[derive(Debug)]
@@ -51,6 +51,19 @@ impl Request {
                 let _ = reply.send(result.map(|standing| standing.and_then(Begun::recorded)));
             }
             Reply::Nobody => {}
+        }
+    }
+}
+
+/// A request that is dealt with, and what it came to.
+pub(super) type Answered = (Request, Result<Option<Begun>, LedgerError>);
+
+/// Answers what another thread has dealt with, a batch at a time, until that thread is gone. An answer
+/// from that thread itself would wake the runtime, by a system call, for every request.
+pub(super) async fn answer_all(mut batches: mpsc::UnboundedReceiver<Vec<Answered>>) {
+    while let Some(batch) = batches.recv().await {
+        for (request, result) in batch {
+            request.answer(result);
         }
     }
 }

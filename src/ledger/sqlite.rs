@@ -54,7 +54,9 @@ impl SqliteLedger {
     fn start(path: &Path, options: Options) -> Result<Self, OpenError> {
         let file = file::open(path, options.max_pages)?;
         let (sender, receiver) = mpsc::channel();
-        let writer = Writer::new(file, receiver, options);
+        let (answered, batches) = tokio::sync::mpsc::unbounded_channel();
+        let writer = Writer::new(file, receiver, answered, options);
+        tokio::spawn(request::answer_all(batches));
         let thread =
             thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run()).map_err(|error| {
                 OpenError::Unusable { place: path.display().to_string(), detail: error.to_string() }

@@ -209,7 +209,8 @@ fn the_created_event_joins_the_two_without_personal_data() {
     };
     let account = Account { identifier: "abc".into(), id: Some("https://imin/abc".into()) };
     let recorded = Recorded { account, published: false, possible_duplicate: true };
-    let publication = created(&names(), "w-1", &event, &message(&[]), &recorded, Timestamp::UNIX_EPOCH);
+    let publication =
+        created(&names(), "w-1", &event, &event.trace, &message(&[]), &recorded, Timestamp::UNIX_EPOCH);
     let body: serde_json::Value = serde_json::from_slice(&publication.body).expect("JSON");
     assert_eq!(
         body,

@@ -148,6 +148,7 @@ fn pipeline(accounts: Arc<dyn Accounts>, ledger: Arc<dyn Ledger>, broker: &Arc<B
         publisher: Arc::new(Arc::clone(broker)),
         gate,
         metrics: Arc::new(Metrics::new()),
+        spans: Spans::default(),
         settings,
         shutdown: Shutdown::default(),
     })

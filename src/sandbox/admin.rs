@@ -33,6 +33,7 @@ pub(super) async fn route(shared: &Shared, name: &str, request: Request<Incoming
         ("faults", Method::PUT) => put(shared, request.into_body()).await,
         ("faults", Method::DELETE) => {
             state.set_faults(Vec::new(), 0);
+            state.heed_addresses(true);
             reply::own(&state.faults())
         }
         ("faults", _) => api::not_allowed("GET, PUT, DELETE"),
@@ -49,19 +50,20 @@ fn last(shared: &Shared) -> BTreeMap<String, String> {
 
 async fn put(shared: &Shared, body: Incoming) -> Reply {
     match read(body).await {
-        Ok((faults, seed)) => {
-            shared.state.set_faults(faults, seed);
+        Ok((faults, asked)) => {
+            shared.state.set_faults(faults, asked.seed);
+            shared.state.heed_addresses(asked.addresses);
             reply::own(&shared.state.faults())
         }
         Err(problem) => reply::text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
     }
 }
 
-async fn read(body: Incoming) -> Result<(Vec<Fault>, u64), String> {
+async fn read(body: Incoming) -> Result<(Vec<Fault>, Faults), String> {
     let body =
         axum::body::to_bytes(Body::new(body), LONGEST_LIST).await.map_err(|error| error.to_string())?;
     let asked: Faults = serde_json::from_slice(&body)
         .map_err(|error| format!("{error}; wanted is {{\"faults\": [\"503x2\"], \"seed\": 0}}"))?;
     let faults: Result<Vec<Fault>, _> = asked.faults.iter().map(|fault| fault.parse()).collect();
-    Ok((faults.map_err(|error| error.to_string())?, asked.seed))
+    Ok((faults.map_err(|error| error.to_string())?, asked))
 }

@@ -47,7 +47,7 @@ pub struct Accounted {
 }
 
 /// The faults in force, as `PUT /sandbox/faults` takes and `GET` shows them: what is left of each.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Faults {
     /// Faults, the first that applies to a call wins.
@@ -55,6 +55,13 @@ pub struct Faults {
     /// Where the dice of `@10%` start.
     #[serde(default)]
     pub seed: u64,
+    /// Whether an address gets the faults that it asks for.
+    #[serde(default = "heeded")]
+    pub addresses: bool,
+}
+
+const fn heeded() -> bool {
+    true
 }
 
 /// How a call of the create endpoint ended.
@@ -77,6 +84,8 @@ struct Inner {
     accounts: Accounts,
     faults: Vec<Fault>,
     dice: u64,
+    /// Whether nobody gets the faults that an address asks for.
+    deaf: bool,
     /// Calls by each address that asks for faults.
     magic: HashMap<Box<str>, u32>,
     calls: BTreeMap<Ending, u64>,
@@ -116,7 +125,7 @@ impl State {
     /// The fault that this call meets: the address's own, else the first in force that applies.
     pub(super) fn fault(&self, email: Option<&str>) -> Option<Fault> {
         let mut inner = self.lock();
-        if let Some(email) = email.filter(|email| fault::is_magic(email)) {
+        if let Some(email) = email.filter(|email| !inner.deaf && fault::is_magic(email)) {
             let calls = inner.magic.entry(email.into()).or_default();
             *calls += 1;
             if let Some(fault) = fault::of_address(email, *calls) {
@@ -173,9 +182,14 @@ impl State {
         inner.dice = seed;
     }
 
+    pub(super) fn heed_addresses(&self, heed: bool) {
+        self.lock().deaf = !heed;
+    }
+
     pub(super) fn faults(&self) -> Faults {
         let inner = self.lock();
-        Faults { faults: inner.faults.iter().map(ToString::to_string).collect(), seed: inner.dice }
+        let faults = inner.faults.iter().map(ToString::to_string).collect();
+        Faults { faults, seed: inner.dice, addresses: !inner.deaf }
     }
 
     pub(super) fn last_headers(&self) -> HeaderMap {
@@ -271,6 +285,16 @@ mod tests {
         assert_eq!(met(&state, "a+fault-422x1@b.example").as_deref(), Some("422"));
         assert_eq!(met(&state, "a+fault-422x1@b.example").as_deref(), Some("500"));
         assert_eq!(met(&state, "a+fault-422x1@b.example"), None);
+    }
+
+    #[test]
+    fn addresses_get_nothing_where_they_are_not_heeded() {
+        let state = state(&["500x1"], 0);
+        state.heed_addresses(false);
+        assert_eq!(met(&state, "a+fault-422@b.example").as_deref(), Some("500"));
+        assert_eq!(met(&state, "a+fault-422@b.example"), None);
+        state.heed_addresses(true);
+        assert_eq!(met(&state, "a+fault-422@b.example").as_deref(), Some("422"));
     }
 
     #[test]

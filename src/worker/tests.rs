@@ -24,6 +24,7 @@ use crate::{
     pipeline::{self, Pipeline},
     retry::Schedule,
     shutdown::Shutdown,
+    spans::Spans,
     worker::{AFTER_GRACE, Worker},
 };
 use plan::{Act, Case};
@@ -187,6 +188,7 @@ impl Play {
             publisher: Arc::new(FakePublisher::new(&self.world, instance, &gate)),
             gate: Arc::clone(&gate),
             metrics: Arc::clone(&self.metrics),
+            spans: Spans::default(),
             settings: settings(&self.case),
             shutdown: shutdown.clone(),
         });

@@ -192,7 +192,8 @@ fn the_created_event_has_the_members_that_its_contract_has() {
     let account = Account { identifier: "abc".into(), id: Some("https://imin.example/abc".into()) };
     let recorded = Recorded { account, published: false, possible_duplicate: true };
     let incoming = message("{}", Properties::default());
-    let sent = letters::created(&names(), "w", &example_event(), &incoming, &recorded, clock::now());
+    let event = example_event();
+    let sent = letters::created(&names(), "w", &event, &event.trace, &incoming, &recorded, clock::now());
     let event: Value = serde_json::from_slice(&sent.body).unwrap();
     let errors: Vec<_> = validator(&schema).iter_errors(&event).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");

@@ -10,6 +10,7 @@ use imin_customer_worker::{
     },
     outcome::{Account, Ambiguity, Answer, NotDone},
     sandbox::{Options, Sandbox},
+    spans::Parent,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
@@ -76,7 +77,7 @@ fn body(email: &str) -> Bytes {
 
 fn request(email: &str) -> Create {
     let trace = Trace { parent: Some(TRACE.into()), state: Some("vendor=1".into()) };
-    Create { key: EVENT, body: body(email), trace }
+    Create { key: EVENT, body: body(email), trace, parent: Parent::default(), resends: 0 }
 }
 
 impl Bench {

@@ -108,9 +108,15 @@ async fn faults_are_set_and_doubles_seen_over_http() {
     assert_eq!(sandbox.create(Some("k"), &geoff()).await.status(), 201);
     let faults = format!("{}/sandbox/faults", sandbox.url);
     let set = client().put(&faults).json(&json!({"faults": ["503x5"], "seed": 3})).send().await.unwrap();
-    assert_eq!(set.json::<Value>().await.unwrap(), json!({"faults": ["503x5"], "seed": 3}));
+    assert_eq!(
+        set.json::<Value>().await.unwrap(),
+        json!({"faults": ["503x5"], "seed": 3, "addresses": true})
+    );
     assert_eq!(sandbox.create(Some("k"), &geoff()).await.status(), 503);
     assert_eq!(client().delete(&faults).send().await.unwrap().status(), 200);
+    let deaf = json!({"faults": [], "addresses": false});
+    assert_eq!(client().put(&faults).json(&deaf).send().await.unwrap().status(), 200);
+    assert_eq!(sandbox.get("/sandbox/faults").await["addresses"], false);
     let bad = client().put(&faults).json(&json!({"faults": ["nonsense"]})).send().await.unwrap();
     assert_eq!(bad.status(), 400);
 

@@ -454,8 +454,15 @@ fn told(row: &Row, end: &End) -> String {
 }
 
 #[test]
+fn the_readme_prints_the_table() {
+    let (_, rest) =
+        include_str!("../../README.md").split_once("<!-- kill points -->\n").expect("its beginning");
+    let (table, _) = rest.split_once("<!-- /kill points -->").expect("its end");
+    assert_eq!(table.trim(), markdown().trim(), "to mend it, put this between the marks:\n{}", markdown());
+}
+
+#[test]
 fn every_fail_point_of_the_source_has_its_row() {
-    println!("{}", markdown());
     let mut stands = BTreeSet::new();
     let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pipeline.rs"));
     let source = source.expect("the source is at hand");

@@ -28,6 +28,7 @@ mod private_broker;
 mod readme;
 mod rooms;
 mod secrets;
+mod spans;
 mod start_stop;
 mod support;
 mod tls_everywhere;

@@ -51,7 +51,9 @@ impl Failure {
         for gone in ["attempts", "failures", "not-before", "x-death"] {
             assert!(headers.get(gone).is_none(), "{gone} is still there: {headers}");
         }
-        assert_eq!(headers.get(DELIVERIES), Some(&Value::from(0)), "this delivery is its queue's first");
+        // RabbitMQ 4 does not tell a first delivery.
+        let deliveries = headers.get(DELIVERIES).and_then(Value::as_i64).unwrap_or_default();
+        assert_eq!(deliveries, 0, "this delivery is its queue's first");
         assert_eq!(
             (dead.exchange.as_str(), dead.routing_key.as_str()),
             ("customers.dead", "customers.create")

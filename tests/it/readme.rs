@@ -31,7 +31,7 @@ fn the_table_of_metrics_holds_each_with_its_help() {
     let text = metrics.render();
     let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP customer_worker_")?.split_once(' '));
     let said: Vec<(&str, &str)> = helps.collect();
-    assert_eq!(said.len(), 18, "{said:?}");
+    assert_eq!(said.len(), 19, "{said:?}");
     for (name, help) in said {
         let row = README.lines().find(|line| {
             line.strip_prefix("| `").is_some_and(|row| {

@@ -28,7 +28,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("event", &["customer", "json", "message", "problem"]),
     // Ports, each with the adapters that live below it.
     ("broker", &["message"]),
-    ("imin", &["clock", "event", "outcome"]),
+    ("spans", &["event", "outcome", "retry"]),
+    ("imin", &["clock", "event", "outcome", "spans"]),
     ("ledger", &["clock", "event", "outcome"]),
     // What the ports say, put into messages.
     ("letters", &["broker", "event", "ledger", "message", "outcome"]),
@@ -59,6 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "outcome",
             "retry",
             "shutdown",
+            "spans",
         ],
     ),
     ("worker", &["broker", "gate", "pipeline"]),
@@ -84,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "pipeline",
             "retry",
             "shutdown",
+            "spans",
             "worker",
         ],
     ),
@@ -121,6 +124,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
     ("ledger::postgres", &["ledger"]),
     // `config`: whether a text is a ledger's address is for the ledger to say.
     ("ledger::open", &["app", "config", "doctor", "ledger"]),
+    ("spans::otlp", &["app", "spans"]),
     ("sandbox", &[]),
 ];
 
@@ -128,7 +132,12 @@ const ADAPTERS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     // `message` lends its types, `app` passes a connection from one function of `amqp` to another.
     ("lapin", &["amqp", "app.rs", "message.rs"]),
-    ("reqwest", &["imin/http", "imin/look"]),
+    ("reqwest", &["imin/http", "imin/look", "spans/otlp"]),
+    ("opentelemetry", &["spans"]),
+    ("opentelemetry_sdk", &["spans"]),
+    ("opentelemetry_proto", &["spans/otlp"]),
+    ("prost", &["spans/otlp"]),
+    ("percent_encoding", &["config"]),
     ("rusqlite", &["ledger/sqlite"]),
     ("tokio_postgres", &["ledger/postgres", "ledger/open"]),
     ("deadpool_postgres", &["ledger/postgres"]),

@@ -170,7 +170,9 @@ async fn sigterm_finishes_what_is_under_way_and_releases_the_rest() {
             (&0.into(), &0.into()),
             "no attempt is spent"
         );
-        assert_eq!(headers["x-delivery-count"], 0, "the broker counts no failed delivery");
+        // RabbitMQ 4 does not tell a first delivery.
+        let deliveries = headers["x-delivery-count"].as_i64().unwrap_or_default();
+        assert_eq!(deliveries, 0, "the broker counts no failed delivery");
     }
 }
 

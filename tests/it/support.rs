@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod book;
 pub(crate) mod broker;
+pub(crate) mod collector;
 pub(crate) mod door;
 pub(crate) mod postgres;
 pub(crate) mod proxy;

@@ -1,9 +1,10 @@
-//! TLS to all three outside systems at once, by an authority of the test's own; and for each of them,
-//! that a certificate which is not to be trusted is not.
+//! TLS to all three outside systems at once, and to a collector of spans, by an authority of the test's
+//! own; and for each of them, that a certificate which is not to be trusted is not.
 
 use crate::support::{
     authority::{Authority, Identity},
     broker::Broker,
+    collector::Collector,
     postgres::Postgres,
     worker::{PATIENCE, Settings, poll},
     world::{World, customer, json},
@@ -200,4 +201,27 @@ async fn an_event_waits_for_an_imin_that_can_be_trusted(all: &mut Encrypted) {
     assert_eq!(json(&all.world.created(1).await[0])["causationid"], "signup-2");
     trusting.stop().await;
     assert_eq!(all.world.depth("customers.create.dead").await, 0);
+}
+
+#[tokio::test]
+async fn spans_go_only_to_a_collector_that_can_be_trusted() {
+    let (mut world, collector, authority) =
+        (World::start().await, Collector::start().await, Authority::new());
+    let address = terminator(&authority.server(HERE), address(&collector.url())).await;
+    let settings = world
+        .settings()
+        .set("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://localhost:{}/below", address.port()))
+        .set("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2");
+    let mut wary = settings.start().ready().await;
+    world.send("signup-1", &customer("geoff@example.com")).await;
+    world.created(1).await;
+    wary.log.line("there is no connection to the collector").await;
+    wary.stop().await;
+    assert_eq!(collector.count(), 0);
+
+    let trusting = settings.set("OTEL_EXPORTER_OTLP_CERTIFICATE", text(&authority.file()));
+    let mut trusting = trusting.start().ready().await;
+    world.send("signup-2", &customer("ada@example.com")).await;
+    collector.spans(3).await;
+    trusting.stop().await;
 }

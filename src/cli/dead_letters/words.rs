@@ -110,18 +110,19 @@ pub(super) fn so_far(tally: &Tally) -> String {
 pub(super) fn wrap(text: &str, start: &str, indent: usize) -> String {
     let mut out = String::from(start);
     let mut column = start.chars().count();
-    let begin = column;
+    let mut begun = false;
     for word in text.split_whitespace() {
         let length = word.chars().count();
-        if column > begin.max(indent) && column + 1 + length > WIDTH {
+        if begun && column + 1 + length > WIDTH {
             let _ = write!(out, "\n{:indent$}", "");
             column = indent;
-        } else if column > begin.max(indent) {
+        } else if begun {
             out.push(' ');
             column += 1;
         }
         out.push_str(word);
         column += length;
+        begun = true;
     }
     out.push('\n');
     out
@@ -231,5 +232,9 @@ mod tests {
         fits(&wrapped);
         assert_eq!(wrapped.split_whitespace().count(), 41);
         assert!(wrapped.lines().skip(1).all(|line| line.starts_with("      word")), "{wrapped}");
+        // A beginning that is longer than the indentation of the other lines.
+        let wrapped = wrap(&text, "  failure-detail ", 4);
+        fits(&wrapped);
+        assert_eq!(wrapped.split_whitespace().count(), 41, "{wrapped}");
     }
 }

@@ -67,7 +67,20 @@ fn addresses_and_urls() {
         &["https://book.imin.co/api/v2", "http://127.0.0.1:9000"],
         &["ftp://h", "book.imin.co", "https://h/?q", "https://h/#f", "https://u:p@h/"],
     );
+    takes(
+        otlp_endpoint,
+        &["http://collector:4318", "https://otlp.example/below/"],
+        &["collector:4318", "grpc://h", "https://h/?q", "https://u:p@h/", "http://"],
+    );
     assert_eq!(base_url("https://h/api/v2/").map(String::from), Ok("https://h/api/v2".to_owned()));
+}
+
+#[test]
+fn what_opentelemetry_names() {
+    takes(sampler, &["always_on", "parentbased_traceidratio"], &["xray", "jaeger_remote", "Always_On"]);
+    takes(otlp_protocol, &["http/protobuf"], &["grpc", "http/json"]);
+    takes(headers, &["a=b", "a=b=c,", "a=%20b", "a="], &["a", "=b", "a b=c", "a=%0d", "a=%ff", "a=%c3%a9"]);
+    takes(attributes, &["a.b=%c3%a9", "a=b, c = d"], &["a", "=b", "a=%ff"]);
 }
 
 #[test]
@@ -80,6 +93,8 @@ fn no_fault_repeats_the_text() {
         ledger_url("mysql://u:hunter2@h/d").expect_err("ledger"),
         ledger_url("postgres://u:hunter2@h/d?sslmode=hunter2").expect_err("ledger"),
         amqp_url("amqp://u:hunter2@h:port/").expect_err("port"),
+        headers("hunter2").expect_err("headers"),
+        headers("a=hunter2%0a").expect_err("headers"),
     ];
     for fault in faults {
         assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");

@@ -8,7 +8,7 @@ use crate::{
     ledger::{
         Begun, LedgerError,
         open::{Observer, Options},
-        request::Request,
+        request::{Answered, Request},
         row::{Change, Scene, horizon},
     },
 };
@@ -17,7 +17,10 @@ use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::Duration,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
 /// The most requests in one transaction.
@@ -41,6 +44,7 @@ pub(super) enum Message {
 pub(super) struct Writer {
     file: LedgerFile,
     messages: Receiver<Message>,
+    answered: UnboundedSender<Vec<Answered>>,
     instance: Uuid,
     retention: Duration,
     on_commit: Observer,
@@ -57,9 +61,15 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(file: LedgerFile, messages: Receiver<Message>, options: Options) -> Self {
+    /// One that takes `messages`, and hands on to `answered` what is committed or has failed.
+    pub(super) fn new(
+        file: LedgerFile,
+        messages: Receiver<Message>,
+        answered: UnboundedSender<Vec<Answered>>,
+        options: Options,
+    ) -> Self {
         let Options { instance, retention, on_commit, .. } = options;
-        Self { file, messages, instance, retention, on_commit }
+        Self { file, messages, answered, instance, retention, on_commit }
     }
 
     /// Works until it is told to close or nobody is left to tell it.
@@ -115,18 +125,12 @@ impl Writer {
         }
         let result = result.map_err(|error| self.failed(&error));
         let done = result.as_ref().map(drop).map_err(LedgerError::clone);
-        match result {
-            Ok(answers) => {
-                for (request, begun) in batch.requests.into_iter().zip(answers) {
-                    request.answer(Ok(begun));
-                }
-            }
-            Err(error) => {
-                for request in batch.requests {
-                    request.answer(Err(error.clone()));
-                }
-            }
-        }
+        let answered = match result {
+            Ok(answers) => batch.requests.into_iter().zip(answers.into_iter().map(Ok)).collect(),
+            Err(error) => batch.requests.into_iter().map(|request| (request, Err(error.clone()))).collect(),
+        };
+        // Where nobody answers any more, nobody asks: the runtime is gone.
+        let _ = self.answered.send(answered);
         for check in batch.checks {
             let _ = check.send(done.clone());
         }

@@ -85,7 +85,6 @@ async fn a_replayed_letter_is_the_message_it_was() {
     assert_eq!(replayed.header_number("replay-count"), Some(1));
 }
 
-#[ignore = "fails: letters come back in another order than this expects; see the closing note"]
 #[tokio::test]
 async fn a_canary_that_fails_again_saves_the_others() {
     let world = World::start().await;
@@ -100,8 +99,10 @@ async fn a_canary_that_fails_again_saves_the_others() {
     let said = command(&settings, &careful).await.failed("failed again");
     assert_eq!(said.objects()[0]["done"], 2);
     until_dead(&world, 5).await;
-    let replays: Vec<_> =
+    let mut replays: Vec<_> =
         list(&settings).await.iter().map(|letter| letter["replays"].as_u64().expect("a number")).collect();
+    // What was looked at and given back may stand behind what came meanwhile.
+    replays.sort_unstable();
     assert_eq!(replays, [0, 0, 0, 1, 1]);
 
     faults(&world, &[]);

@@ -16,6 +16,12 @@ struct Plan {
     phases: [Duration; 3],
 }
 
+impl Plan {
+    fn share(&self, percent: usize) -> usize {
+        self.events * percent / 100
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_hours_in_short() {
     let seconds = Duration::from_secs;
@@ -34,7 +40,7 @@ async fn run(plan: Plan) {
     let broker = Arc::new(spawn_blocking(Broker::start).await.expect("starts"));
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
     let mut stage = Stage::on(broker.vhost(), options).await;
-    stage.send(0..plan.events).await;
+    stage.send(0..plan.share(50)).await;
     let key = stage.dir.path().join("key");
     fs::write(&key, KEY).unwrap();
     let settings = stage
@@ -50,7 +56,7 @@ async fn run(plan: Plan) {
         .set("MISCONFIGURED_PROBE_INTERVAL", "1h");
     let since = Instant::now();
     let mut worker = settings.start().ready().await;
-    bad(&stage, &worker, &plan, &broker, &key).await;
+    bad(&mut stage, &worker, &plan, &broker, &key).await;
     let books = stage.balance(&worker).await;
     println!("all {} events done after {:.1} s", plan.events, since.elapsed().as_secs_f64());
     print_timeline(&worker.log);
@@ -66,9 +72,10 @@ fn budget(events: usize, took: Duration) -> u64 {
     events as u64 / 5 + 10 + 12 * (took.as_secs() + 1)
 }
 
-/// Everything that goes wrong, one after the other, with some work done in between.
-async fn bad(stage: &Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, key: &Path) {
-    let share = |percent: usize| plan.events * percent / 100;
+/// Everything that goes wrong, one after the other, with some work done in between. More is sent while
+/// nothing can be done, so that there is work for what comes next, however fast the worker is.
+async fn bad(stage: &mut Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, key: &Path) {
+    let share = |percent| plan.share(percent);
     let [unavailable, silent, limited] = plan.phases;
     stage.accounts(share(10), worker).await;
     println!("imin answers 503 for {unavailable:?}, and the broker is killed meanwhile");
@@ -88,6 +95,7 @@ async fn bad(stage: &Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, 
 
     println!("imin says 429 for {limited:?}, and the broker is killed in the middle of work after it");
     stage.faults(&["429-retry-after-1"]);
+    stage.send(share(50)..share(90)).await;
     sleep(limited).await;
     stage.faults(&[]);
     resumes(stage, worker, share(60), "imin had no more limits").await;
@@ -96,6 +104,8 @@ async fn bad(stage: &Stage, worker: &Worker, plan: &Plan, broker: &Arc<Broker>, 
 
     println!("the key is revoked");
     fs::write(key, "revoked").unwrap();
+    worker.log.line("using the new key").await;
+    stage.send(share(90)..plan.events).await;
     assert_eq!(causes(&worker.readiness(503).await), ["misconfigured"]);
     fs::write(key, KEY).unwrap();
     let since = Instant::now();

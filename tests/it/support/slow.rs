@@ -1,8 +1,16 @@
 //! An imin that answers when it is told to: a call under way for exactly as long as a test wants.
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -22,6 +30,7 @@ pub(crate) struct Slow {
 struct Calls {
     arrived: watch::Sender<usize>,
     answers: Semaphore,
+    traceparents: Mutex<Vec<String>>,
 }
 
 impl Slow {
@@ -29,7 +38,11 @@ impl Slow {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("an address");
-        let calls = Arc::new(Calls { arrived: watch::Sender::new(0), answers: Semaphore::new(0) });
+        let calls = Arc::new(Calls {
+            arrived: watch::Sender::new(0),
+            answers: Semaphore::new(0),
+            traceparents: Mutex::default(),
+        });
         let routes = Router::new().route("/customer-accounts", post(answer)).with_state(Arc::clone(&calls));
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.expect("it serves") });
         Self { addr, calls, serving }
@@ -52,6 +65,11 @@ impl Slow {
         *self.calls.arrived.borrow()
     }
 
+    /// The `traceparent` of each call that had one.
+    pub(crate) fn traceparents(&self) -> Vec<String> {
+        self.calls.traceparents.lock().expect("no panic under it").clone()
+    }
+
     /// Lets so many calls be answered: an account made.
     pub(crate) fn answer(&self, count: usize) {
         self.calls.answers.add_permits(count);
@@ -64,7 +82,10 @@ impl Drop for Slow {
     }
 }
 
-async fn answer(State(calls): State<Arc<Calls>>) -> (StatusCode, Json<Value>) {
+async fn answer(State(calls): State<Arc<Calls>>, headers: HeaderMap) -> (StatusCode, Json<Value>) {
+    if let Some(parent) = headers.get("traceparent").and_then(|parent| parent.to_str().ok()) {
+        calls.traceparents.lock().expect("no panic under it").push(parent.to_owned());
+    }
     calls.arrived.send_modify(|arrived| *arrived += 1);
     calls.answers.acquire().await.expect("never closed").forget();
     (StatusCode::CREATED, Json(json!({"identifier": "slow-but-sure"})))
