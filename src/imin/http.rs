@@ -215,9 +215,10 @@ async fn hear(response: Response, request: &[u8], deadline: Instant) -> Answer {
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| classify::retry_after(value.as_bytes(), clock::now()));
     let deadline = deadline.max(Instant::now() + BODY);
-    let body = match classify::reads_body(status) {
-        true => timeout_at(deadline, bounded(response)).await.ok().flatten(),
-        false => None,
+    let body = if classify::reads_body(status) {
+        timeout_at(deadline, bounded(response)).await.ok().flatten()
+    } else {
+        None
     };
     classify::answer(&Heard { status, retry_after, body: body.as_deref() }, request)
 }
