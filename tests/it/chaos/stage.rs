@@ -157,14 +157,15 @@ impl Stage {
         }
     }
 
-    /// Nothing is broken any more, and all workers run.
+    /// Nothing is broken any more, and all workers are with the broker. One whose breaker is open and who
+    /// finds nothing left to probe with is not ready for as long, and need not be.
     pub(super) async fn heal(&mut self) {
         self.sandbox.set_faults(Vec::new(), 0);
         for line in [Line::Broker, Line::Imin, Line::Ledger] {
             self.mend(line);
         }
         for worker in &self.workers {
-            worker.readiness(200).await;
+            worker.until("broker_connected", |connected| connected == 1.0).await;
         }
     }
 
