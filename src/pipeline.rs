@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{Instrument, debug, field::Empty, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 mod open;
 mod replays;
@@ -125,17 +125,18 @@ impl Pipeline {
             Err(invalid) => (invalid.key, &invalid.trace),
         };
         let mut traced = self.spans.process(&self.received(&delivery.message, key, trace, now));
+        let travel = Travel::read(&delivery.message);
+        // All at once: to record a field later costs as much as the span.
         let span = info_span!(
             "message",
             event_key = %key,
             redelivered = delivery.message.redelivered,
-            attempt = Empty,
-            outcome = Empty
+            attempt = read.is_ok().then(|| travel.attempts.saturating_add(1)),
         );
         async {
             kill_point("received");
             let verdict = match &read {
-                Ok(event) => self.travel(&delivery, event, &traced, started).await,
+                Ok(event) => self.travel(&delivery, event, travel, &traced, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
             self.carry_out(delivery, key, verdict, &mut traced, started).await;
@@ -182,14 +183,21 @@ impl Pipeline {
         Verdict::of(disposition, publication)
     }
 
-    async fn travel(&self, delivery: &Delivery, event: &Event, span: &Span, started: Instant) -> Verdict {
+    async fn travel(
+        &self,
+        delivery: &Delivery,
+        event: &Event,
+        travel: Travel,
+        span: &Span,
+        started: Instant,
+    ) -> Verdict {
         let mut journey = Journey {
             pipeline: self,
             delivery,
             message: &delivery.message,
             event,
             span,
-            travel: Travel::read(&delivery.message),
+            travel,
             deadline: started + self.settings.hold_max,
             held: HELD_FIRST,
         };
@@ -296,14 +304,14 @@ impl Pipeline {
     }
 
     fn tell(disposition: Disposition) {
-        if let Some(outcome) = disposition.label() {
-            tracing::Span::current().record("outcome", outcome);
-        }
+        let outcome = disposition.label();
         match disposition {
-            Disposition::Complete(_) => debug!("done"),
-            Disposition::DeadLetter(reason) => warn!(reason = reason.as_str(), "dead letter"),
-            Disposition::Retry { cause, .. } => info!(cause = cause.as_str(), "waits in a delay queue"),
-            Disposition::Release => debug!("given back"),
+            Disposition::Complete(_) => debug!(outcome, "done"),
+            Disposition::DeadLetter(reason) => warn!(outcome, reason = reason.as_str(), "dead letter"),
+            Disposition::Retry { cause, .. } => {
+                info!(outcome, cause = cause.as_str(), "waits in a delay queue");
+            }
+            Disposition::Release => debug!(outcome, "given back"),
         }
     }
 
@@ -369,7 +377,6 @@ impl Journey<'_> {
         };
         let intent = self.intent();
         let attempt = intent.attempt;
-        tracing::Span::current().record("attempt", attempt);
         let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
@@ -449,7 +456,10 @@ impl Journey<'_> {
             // It waits at the gate to be the next probe: its own schedule is for its own failures.
             (Disposition::Retry { .. }, _) if probe => self.retry(disposition, Duration::ZERO),
             (Disposition::Retry { at_least, spent, .. }, _) => {
-                self.travel.attempts += u32::from(spent);
+                if spent {
+                    self.travel.attempts += 1;
+                    tracing::Span::current().record("attempt", self.travel.attempts.saturating_add(1));
+                }
                 self.travel.failures = self.travel.failures.saturating_add(1);
                 let wait = self.pipeline.settings.schedule.interval(self.travel.failures).max(at_least);
                 self.retry(disposition, wait)

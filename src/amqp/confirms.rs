@@ -11,7 +11,7 @@ use lapin::{Confirmation, message::BasicReturnMessage};
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -34,11 +34,12 @@ struct Pending<F> {
 pub struct Confirms<F> {
     pending: Vec<Pending<F>>,
     astray: bool,
+    failure: Option<String>,
 }
 
 impl<F> Default for Confirms<F> {
     fn default() -> Self {
-        Self { pending: Vec::new(), astray: false }
+        Self { pending: Vec::new(), astray: false, failure: None }
     }
 }
 
@@ -58,15 +59,25 @@ impl<F: Future<Output = lapin::Result<Confirmation>> + Unpin> Confirms<F> {
         std::mem::take(&mut self.astray)
     }
 
+    /// Why a publication failed since this was last asked: nothing more can be done on the channel.
+    pub fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
+    }
+
     /// The earliest deadline.
     pub fn deadline(&self) -> Option<Instant> {
         // Published in order with one timeout, but answered ones leave by `swap_remove`.
         self.pending.iter().map(|pending| pending.deadline).min()
     }
 
-    /// Adds a publication that was written to the channel.
-    pub fn push(&mut self, confirm: F, publication: Publication, reply: Reply, deadline: Instant) {
-        self.pending.push(Pending { confirm, publication, reply, deadline, result: None, returned: false });
+    /// Adds a publication, and polls it once, which is what puts it on the channel.
+    pub fn push(&mut self, mut confirm: F, publication: Publication, reply: Reply, deadline: Instant) {
+        let polled = Pin::new(&mut confirm).poll(&mut Context::from_waker(Waker::noop()));
+        let result = match polled {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        };
+        self.pending.push(Pending { confirm, publication, reply, deadline, result, returned: false });
     }
 
     /// Answers everyone whose confirm has come. `Ready` after at least one answer.
@@ -82,6 +93,9 @@ impl<F: Future<Output = lapin::Result<Confirmation>> + Unpin> Confirms<F> {
             let pending = self.pending.swap_remove(index);
             let verdict = pending.verdict();
             self.astray |= pending.returned;
+            if let Some(Err(error)) = &pending.result {
+                self.failure = Some(error.to_string());
+            }
             let _ = pending.reply.send(verdict);
         }
         Poll::Ready(())

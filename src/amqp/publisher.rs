@@ -13,13 +13,18 @@ use super::{
 use crate::broker::{Publication, PublishError, Publisher};
 use futures_util::future::{BoxFuture, FutureExt};
 use lapin::{
-    Channel, Connection,
+    Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -27,8 +32,12 @@ use tracing::{info, warn};
 const WINDOW: usize = 4096;
 /// The shortest time between two declarations of the topology.
 const MEND_EVERY: Duration = Duration::from_secs(1);
-/// How often a connection is asked whether the broker has blocked it.
+/// How often a connection is asked whether the broker has blocked it, and whether confirms are overdue.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// From how many publications under way on their confirms are looked for now and then.
+const CROWD: usize = 16;
+/// How often, then.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// What the observer of a connection is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +105,8 @@ struct Task {
     commands: mpsc::Receiver<Command>,
 }
 
-/// lapin's confirm, whose type has no public name.
-type Confirm = BoxFuture<'static, lapin::Result<lapin::Confirmation>>;
+/// A publication under way, whose type has no name.
+type Confirm = BoxFuture<'static, lapin::Result<Confirmation>>;
 
 /// Why a session on a channel ended.
 enum End {
@@ -187,27 +196,29 @@ impl Task {
         channel: &Channel,
         confirms: &mut Confirms<Confirm>,
     ) -> End {
+        let (mut glance, mut look) = (every(GLANCE), every(LOOK_EVERY.min(self.confirm_timeout / 4)));
         loop {
-            let deadline = confirms.deadline().unwrap_or_else(|| Instant::now() + self.confirm_timeout);
             tokio::select! {
                 biased;
-                () = poll_fn(|cx| confirms.poll_round(cx)) => {
+                () = come(confirms, &mut glance) => {
                     if confirms.take_astray() {
                         self.mend(connection).await;
+                    }
+                    if let Some(reason) = confirms.take_failure() {
+                        return self.lost(connection, confirms, reason).await;
                     }
                     if !channel.status().connected() {
                         return End::Lost("the channel was closed".into());
                     }
                 }
                 command = self.commands.recv(), if confirms.len() < WINDOW => {
-                    let Some(command) = command else {
+                    let Some(Command { publication, reply }) = command else {
                         return End::Closed;
                     };
-                    if let Err(reason) = self.write(channel, command, confirms).await {
-                        return self.lost(connection, confirms, reason).await;
-                    }
+                    let confirm = publish(channel.clone(), publication.clone()).boxed();
+                    confirms.push(confirm, publication, reply, Instant::now() + self.confirm_timeout);
                 }
-                () = sleep_until(deadline.min(Instant::now() + LOOK_EVERY)) => {
+                _ = look.tick() => {
                     let overdue = confirms.deadline().is_some_and(|deadline| deadline <= Instant::now());
                     if overdue || connection.status().blocked() {
                         // It may hang without a close: nothing on it can be believed any more.
@@ -266,36 +277,34 @@ impl Task {
             Err(_) => warn!("a message found no queue or no exchange, and none could be declared in time"),
         }
     }
+}
 
-    async fn write(
-        &self,
-        channel: &Channel,
-        command: Command,
-        confirms: &mut Confirms<Confirm>,
-    ) -> Result<(), String> {
-        let Command { publication, reply } = command;
-        let options = BasicPublishOptions { mandatory: true, immediate: false };
-        let writing = channel.basic_publish(
-            publication.exchange.clone(),
-            publication.routing_key.clone(),
-            options,
-            &publication.body,
-            publication.properties.clone(),
-        );
-        let written = match timeout(self.confirm_timeout, writing).await {
-            Ok(Ok(confirm)) => Ok(confirm),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the broker took no bytes in time".to_owned()),
-        };
-        match written {
-            Ok(confirm) => {
-                confirms.push(confirm.boxed(), publication, reply, Instant::now() + self.confirm_timeout);
-                Ok(())
-            }
-            Err(reason) => {
-                let _ = reply.send(Err(PublishError::Connection(reason.clone())));
-                Err(reason)
-            }
+/// Publishes on the channel: done when the confirm has come. The first poll numbers the publication and
+/// puts its frames in lapin's queue, so that those of a burst go out together.
+async fn publish(channel: Channel, publication: Publication) -> lapin::Result<Confirmation> {
+    let Publication { exchange, routing_key, properties, body } = publication;
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    channel.basic_publish(exchange, routing_key, options, &body, properties).await?.await
+}
+
+/// Waits for confirms and answers whoever waits for them. Each that comes would wake the task, to poll all
+/// that are under way: where there are many they are looked for now and then.
+async fn come(confirms: &mut Confirms<Confirm>, glance: &mut Interval) {
+    loop {
+        if confirms.len() < CROWD {
+            return poll_fn(|cx| confirms.poll_round(cx)).await;
+        }
+        glance.tick().await;
+        if confirms.poll_round(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
         }
     }
+}
+
+/// Ticks with at least so much time in between. A timer that stands: to set one wakes the runtime, by a
+/// system call, where it is the next to end.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use futures_util::{
     StreamExt,
-    future::{BoxFuture, FutureExt},
+    future::{BoxFuture, FutureExt, try_join_all},
 };
 use lapin::{
     Channel, Connection, Consumer,
@@ -32,7 +32,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
@@ -388,14 +388,15 @@ async fn acknowledge(
     lost: CancellationToken,
 ) {
     let mut acks = Acks::default();
-    let mut due = Instant::now();
+    // A timer that stands while it runs: setting it for each acknowledgement would cost more than that.
+    let mut due = Box::pin(sleep(LINGER));
     loop {
         let wrote = tokio::select! {
             () = lost.cancelled() => return,
             event = settled.recv() => match event {
                 Some(Settled::Ack(tag)) => {
                     if acks.waiting() == 0 {
-                        due = Instant::now() + LINGER;
+                        due.as_mut().reset(Instant::now() + LINGER);
                     }
                     acks.settle(tag, Instant::now());
                     if acks.waiting() < BATCH { Ok(()) } else { write(&channel, &mut acks, false).await }
@@ -411,8 +412,8 @@ async fn acknowledge(
                     return;
                 }
             },
-            () = sleep_until(due), if acks.waiting() > 0 => {
-                due = Instant::now() + LINGER;
+            () = &mut due, if acks.waiting() > 0 => {
+                due.as_mut().reset(Instant::now() + LINGER);
                 write(&channel, &mut acks, false).await
             }
         };
@@ -429,10 +430,10 @@ async fn write(channel: &Channel, acks: &mut Acks, all: bool) -> lapin::Result<(
     if let Some(tag) = flush.up_to {
         channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
     }
-    for tag in flush.alone {
-        channel.basic_ack(tag, BasicAckOptions { multiple: false }).await?;
-    }
-    Ok(())
+    // Each ends once its frame is written; together they go out together.
+    let alone = flush.alone.into_iter();
+    let alone = alone.map(|tag| channel.basic_ack(tag, BasicAckOptions { multiple: false }));
+    try_join_all(alone).await.map(drop)
 }
 
 /// Asks after the queue once in a heartbeat: finds a connection that hangs without a close, and a
@@ -441,7 +442,7 @@ async fn watch(monitor: Channel, queue: String, every: Duration, lost: Cancellat
     loop {
         tokio::select! {
             () = lost.cancelled() => return,
-            () = tokio::time::sleep(every) => {}
+            () = sleep(every) => {}
         }
         let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
         let asked = monitor.queue_declare(queue.as_str().into(), passive, FieldTable::default());

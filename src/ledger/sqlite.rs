@@ -1,7 +1,7 @@
 //! The ledger in one SQLite file, for one worker: nothing to install.
 //!
-//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s,
-//! its new rows `written`'s, its old ones `generations`'.
+//! Owns the handle that tasks hold. The file's opening is `file`'s, its one writer `writer`'s, the way
+//! there `outbox`'s, its new rows `written`'s, its old ones `generations`'.
 
 use super::{
     Begun, Finish, Intent, Ledger, LedgerError, Recorded,
@@ -12,9 +12,10 @@ use super::{
 use crate::event::EventKey;
 use futures_util::future::BoxFuture;
 pub(in crate::ledger) use inspect::inspect;
+use outbox::Outbox;
 use std::{
     path::{Path, PathBuf},
-    sync::mpsc::{self, Sender},
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 use tokio::sync::oneshot;
@@ -24,6 +25,7 @@ mod file;
 mod filter;
 mod generations;
 mod inspect;
+mod outbox;
 mod rows;
 mod writer;
 mod written;
@@ -34,8 +36,8 @@ const WRITTEN: &str = "ledger";
 /// A ledger in a SQLite file that no other worker writes. Dropping it stops its thread.
 #[derive(Debug)]
 pub struct SqliteLedger {
+    outbox: Arc<Outbox>,
     /// None only while it is dropped.
-    writer: Option<Sender<Message>>,
     thread: Option<JoinHandle<()>>,
     claims: Claims,
 }
@@ -61,12 +63,7 @@ impl SqliteLedger {
             thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run()).map_err(|error| {
                 OpenError::Unusable { place: path.display().to_string(), detail: error.to_string() }
             })?;
-        Ok(Self { writer: Some(sender), thread: Some(thread), claims: Claims::default() })
-    }
-
-    fn send(&self, message: Message) -> Result<(), LedgerError> {
-        let writer = self.writer.as_ref().ok_or_else(LedgerError::gone)?;
-        writer.send(message).map_err(|_| LedgerError::gone())
+        Ok(Self { outbox: Outbox::start(sender), thread: Some(thread), claims: Claims::default() })
     }
 
     async fn ask(
@@ -74,23 +71,25 @@ impl SqliteLedger {
         message: impl FnOnce(oneshot::Sender<Result<(), LedgerError>>) -> Message,
     ) -> Result<(), LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.send(message(reply))?;
+        self.outbox.send(message(reply))?;
         answer.await.map_err(|_| LedgerError::gone())?
     }
 }
 
 impl Ledger for SqliteLedger {
     fn begin(&self, intent: Intent) -> BoxFuture<'_, Result<Begun, LedgerError>> {
-        Box::pin(request::begin(&self.claims, intent, |request| self.send(Message::Request(request))))
+        Box::pin(request::begin(&self.claims, intent, |request| self.outbox.send(Message::Request(request))))
     }
 
     fn finish(&self, key: EventKey, how: Finish) -> BoxFuture<'_, Result<Option<Recorded>, LedgerError>> {
-        Box::pin(request::finish(&self.claims, key, how, |request| self.send(Message::Request(request))))
+        Box::pin(request::finish(&self.claims, key, how, |request| {
+            self.outbox.send(Message::Request(request))
+        }))
     }
 
     fn published(&self, key: EventKey) {
         // Nobody waits to hear that a closed ledger does not take it.
-        let _ = self.send(Message::Request(Request::published(key)));
+        let _ = self.outbox.send(Message::Request(Request::published(key)));
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
@@ -104,7 +103,7 @@ impl Ledger for SqliteLedger {
 
 impl Drop for SqliteLedger {
     fn drop(&mut self) {
-        drop(self.writer.take());
+        self.outbox.close();
         if let Some(thread) = self.thread.take() {
             // The file is free for the next worker when this returns; a panic was the thread's own.
             let _ = thread.join();

@@ -12,21 +12,18 @@ use rusqlite::Connection;
 use std::path::Path;
 use uuid::Uuid;
 
-/// The rows are copies of the one that the ledger wrote itself, under other keys, in the order of the
-/// tree: anything else takes hours.
+/// The rows are copies of the one that the ledger wrote itself, under other keys.
 const FILL: &str = "
-    PRAGMA cache_size = -1000000;
-    PRAGMA temp_store = memory;
     BEGIN;
-    WITH RECURSIVE
-        numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ROWS),
-        keys(key) AS (SELECT randomblob(16) FROM numbers ORDER BY 1)
-    INSERT OR IGNORE INTO ledger
-    SELECT keys.key, state, attempt, at, possible_duplicate, owner, identifier, account_id, published, words
-    FROM keys CROSS JOIN (SELECT * FROM ledger LIMIT 1);
+    WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ROWS)
+    INSERT INTO ledger (key, state, attempt, at, possible_duplicate, owner, identifier, account_id, published, words)
+    SELECT randomblob(16), state, attempt, at, possible_duplicate, owner, identifier, account_id, published, words
+    FROM numbers CROSS JOIN (SELECT * FROM ledger LIMIT 1);
     COMMIT;
-    PRAGMA wal_checkpoint(TRUNCATE);
 ";
+
+/// As many rows as the ledger itself lets into the table that is written before it closes that.
+const PART: u64 = 1 << 17;
 
 /// Rates with both, their ratio, the size of the file and the worker's memory.
 pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact>> {
@@ -71,20 +68,29 @@ async fn run(tools: &Tools, messages: u64, first: u64, path: Option<&Path>) -> R
     Ok((sample.rate, sample.peak))
 }
 
-/// Makes a ledger of this many rows.
+/// Makes a ledger of this many rows, in the tables that it would have made of them itself.
 async fn fill(path: &Path, rows: u64) -> Result<()> {
-    let ledger = SqliteLedger::open(path.to_owned(), open::Options::new(Uuid::new_v4()))
-        .await
-        .context("a new ledger")?;
-    let key = EventKey(Uuid::new_v4());
-    let id = "https://book.imin.co/api/v2/customer-accounts/MAlnTNiZut0".to_owned();
-    let account = Account { identifier: "MAlnTNiZut0".into(), id: Some(id) };
-    ledger.finish(key, Finish::Created(account)).await?;
-    ledger.published(key);
-    ledger.close().await?;
-    drop(ledger);
-    let path = path.to_owned();
-    let script = FILL.replace("ROWS", &rows.to_string());
-    tokio::task::spawn_blocking(move || Connection::open(path)?.execute_batch(&script)).await??;
-    Ok(())
+    for _ in 0..rows.div_ceil(PART) {
+        let ledger = open(path).await?;
+        // The first closes the table that the last round filled; the row is the next one's first.
+        ledger.check().await?;
+        let key = EventKey(Uuid::new_v4());
+        let id = "https://book.imin.co/api/v2/customer-accounts/MAlnTNiZut0".to_owned();
+        let account = Account { identifier: "MAlnTNiZut0".into(), id: Some(id) };
+        ledger.finish(key, Finish::Created(account)).await?;
+        ledger.published(key);
+        ledger.close().await?;
+        drop(ledger);
+        let path = path.to_owned();
+        let script = FILL.replace("ROWS", &(PART.min(rows) - 1).to_string());
+        tokio::task::spawn_blocking(move || Connection::open(path)?.execute_batch(&script)).await??;
+    }
+    let ledger = open(path).await?;
+    ledger.check().await?;
+    Ok(ledger.close().await?)
+}
+
+async fn open(path: &Path) -> Result<SqliteLedger> {
+    let options = open::Options::new(Uuid::new_v4());
+    SqliteLedger::open(path.to_owned(), options).await.context("the ledger")
 }

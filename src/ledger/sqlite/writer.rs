@@ -15,20 +15,23 @@ use crate::{
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{
-    sync::{mpsc::UnboundedSender, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use uuid::Uuid;
 
-/// The most requests in one transaction.
+/// From how many requests on no more are gathered for one transaction.
 const BATCH: usize = 1024;
 /// How long a note that nobody waits for may wait for company.
 const LAZY: Duration = Duration::from_millis(50);
 /// After how long without work old rows are looked for all the same.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// A transaction of so many requests shows that there are more to come.
+const COMPANY: usize = 8;
+/// How long those are waited for, as PostgreSQL waits by `commit_delay` and `commit_siblings`: a sync for
+/// a few costs as much as one for all.
+const COMMIT_DELAY: Duration = Duration::from_millis(1);
 
 type Reply = oneshot::Sender<Result<(), LedgerError>>;
 
@@ -43,11 +46,13 @@ pub(super) enum Message {
 /// The thread's state.
 pub(super) struct Writer {
     file: LedgerFile,
-    messages: Receiver<Message>,
+    messages: Receiver<Vec<Message>>,
     answered: UnboundedSender<Vec<Answered>>,
     instance: Uuid,
     retention: Duration,
     on_commit: Observer,
+    /// How many requests the last transaction had.
+    company: usize,
 }
 
 /// What is committed together.
@@ -64,12 +69,12 @@ impl Writer {
     /// One that takes `messages`, and hands on to `answered` what is committed or has failed.
     pub(super) fn new(
         file: LedgerFile,
-        messages: Receiver<Message>,
+        messages: Receiver<Vec<Message>>,
         answered: UnboundedSender<Vec<Answered>>,
         options: Options,
     ) -> Self {
         let Options { instance, retention, on_commit, .. } = options;
-        Self { file, messages, answered, instance, retention, on_commit }
+        Self { file, messages, answered, instance, retention, on_commit, company: 0 }
     }
 
     /// Works until it is told to close or nobody is left to tell it.
@@ -97,7 +102,7 @@ impl Writer {
         let mut patience = IDLE;
         while batch.is_lazy() {
             match self.messages.recv_timeout(patience) {
-                Ok(message) => batch.push(message),
+                Ok(messages) => batch.extend(messages),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     batch.last = true;
@@ -106,11 +111,15 @@ impl Writer {
             }
             patience = LAZY;
         }
-        while batch.has_room()
-            && let Ok(message) = self.messages.try_recv()
-        {
-            batch.push(message);
+        let until = Instant::now() + if self.company < COMPANY { Duration::ZERO } else { COMMIT_DELAY };
+        while batch.has_room() && !batch.last {
+            match self.messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(messages) => batch.extend(messages),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => batch.last = true,
+            }
         }
+        self.company = batch.requests.len();
         batch
     }
 
@@ -211,11 +220,15 @@ fn moved() -> rusqlite::Error {
 }
 
 impl Batch {
-    fn push(&mut self, message: Message) {
-        match message {
-            Message::Request(request) => self.requests.push(request),
-            Message::Check(reply) => self.checks.push(reply),
-            Message::Close(reply) => self.close = Some(reply),
+    /// What came together goes together. What comes behind the close finds nobody, which it notices.
+    fn extend(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            match message {
+                _ if self.close.is_some() => {}
+                Message::Request(request) => self.requests.push(request),
+                Message::Check(reply) => self.checks.push(reply),
+                Message::Close(reply) => self.close = Some(reply),
+            }
         }
     }
 
