@@ -8,6 +8,7 @@ SHELL := bash
 scripts := .ci/run $(wildcard deploy/*/*.sh) benches/peers/prepare.sh
 bench := $${CARGO_TARGET_DIR:-target}/release/examples/bench
 cargo_deny := $(shell command -v cargo-deny || echo .cache/tools/bin/cargo-deny)
+cargo_fuzz := $(shell command -v cargo-fuzz || echo .cache/tools/bin/cargo-fuzz)
 
 .PHONY: help
 help: ## Lists the tasks.
@@ -47,11 +48,13 @@ chaos: ## Breaks everything at random for MINUTES (5), by a SEED that it tells, 
 	@deploy/scripts/ensure.sh test
 	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(or $(MINUTES),5)' cargo test --locked --test it chaos:: -- --nocapture --include-ignored
 
+# The sanitizer is an unstable flag: RUSTC_BOOTSTRAP has the stable compiler take it, so no nightly is needed.
 .PHONY: fuzz
-fuzz: ## Looks for bytes that break a way in, for SECONDS (60) each; needs a nightly Rust and cargo-fuzz.
-	for target in event headers answer retry_after settings; do \
+fuzz: $(cargo_fuzz) ## Looks for bytes that break a way in, for SECONDS (60) each; what is new stays in .cache/fuzz.
+	@deploy/scripts/ensure.sh build
+	for target in $(or $(TARGET),event headers answer retry_after settings); do \
 		mkdir -p ".cache/fuzz/$$target"; \
-		cargo +nightly fuzz run "$$target" ".cache/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(or $(SECONDS),60) -max_len=65536; \
+		RUSTC_BOOTSTRAP=1 $(cargo_fuzz) fuzz run "$$target" ".cache/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(or $(SECONDS),60) -max_len=65536; \
 	done
 
 .PHONY: check-deploy
@@ -92,3 +95,7 @@ clean: ## Removes what was built and fetched for this repository.
 .cache/tools/bin/cargo-deny:
 	@deploy/scripts/ensure.sh build
 	cargo install cargo-deny@0.20.2 --locked --debug --root .cache/tools
+
+.cache/tools/bin/cargo-fuzz:
+	@deploy/scripts/ensure.sh build
+	cargo install cargo-fuzz@0.13.2 --locked --debug --root .cache/tools

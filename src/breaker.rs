@@ -179,11 +179,11 @@ impl Breaker {
         match self.state {
             State::Closed => self.count(now, signal),
             State::Recovering { .. } => self.step(now, signal),
-            State::Open { trip, .. } if leave.probe => match signal {
+            // The probe: what went out before it opened is of an older epoch.
+            State::Open { trip, .. } => match signal {
                 Signal::Good => self.state = State::Recovering { allowed: 1, good: 0, bad: 0 },
                 _ => self.open(now, trip_after_probe(trip, signal)),
             },
-            State::Open { .. } => {}
         }
     }
 
@@ -193,9 +193,7 @@ impl Breaker {
             return;
         }
         self.under_way -= 1;
-        if let State::Open { probing, .. } = &mut self.state
-            && leave.probe
-        {
+        if let State::Open { probing, .. } = &mut self.state {
             *probing = false;
         }
     }

@@ -45,7 +45,10 @@ pub enum Begun {
     /// The account is there already.
     Created(Recorded),
     /// The account is there, but nobody learnt its identifier: never call again.
-    Unusable,
+    Unusable {
+        /// Whether a second account may exist.
+        possible_duplicate: bool,
+    },
     /// Someone else is calling for this event right now.
     Held,
 }
@@ -55,7 +58,7 @@ impl Begun {
     fn recorded(self) -> Option<Recorded> {
         match self {
             Self::Created(recorded) => Some(recorded),
-            Self::Go { .. } | Self::Unknown | Self::Unusable | Self::Held => None,
+            Self::Go { .. } | Self::Unknown | Self::Unusable { .. } | Self::Held => None,
         }
     }
 }

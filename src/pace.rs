@@ -108,6 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn idle_time_is_not_saved_up_and_haste_adds_up() {
+        let (mut pace, now) = (Pace::new(Some(10.0)), Instant::now());
+        pace.go(now);
+        let later = now + Duration::from_secs(1);
+        pace.go(later);
+        assert_eq!(pace.wait_until(later), Some(later + Duration::from_millis(100)));
+        pace.go(later);
+        assert_eq!(pace.wait_until(later), Some(later + Duration::from_millis(200)));
+    }
+
+    #[test]
     fn a_hold_is_shared_and_a_shorter_one_does_not_end_it() {
         let (mut pace, now) = (Pace::new(None), Instant::now());
         pace.hold(now, Duration::from_secs(5));
@@ -133,6 +144,34 @@ mod tests {
         (0..100).for_each(|_| budget.deposit());
         let granted = granted(&mut budget, now);
         assert!((19..=20).contains(&granted), "{granted}");
+    }
+
+    #[test]
+    fn a_quiet_time_saves_up_a_hundred_and_no_more() {
+        let (mut budget, now) = (strained(), Instant::now());
+        (0..10_000).for_each(|_| budget.deposit());
+        assert_eq!(granted(&mut budget, now), 100);
+        assert_eq!(granted(&mut budget, now + Duration::from_millis(9910)), 99);
+        assert_eq!(granted(&mut budget, now + Duration::from_secs(3600)), 100);
+    }
+
+    #[test]
+    fn retries_go_freely_while_failures_are_below_half_their_share() {
+        let free = |failing| {
+            let now = Instant::now();
+            Budget { share: 0.2, tokens: 0.0, filled: Some(now), failing }.withdraw(now)
+        };
+        assert!(free(0.097));
+        assert!(!free(0.1));
+        assert!(!free(0.11));
+        let now = Instant::now();
+        assert_eq!(granted(&mut Budget::new(0.2), now), 10_000, "nothing has failed yet");
+    }
+
+    #[test]
+    fn the_share_of_failures_is_that_of_the_last_calls() {
+        // 1 - (1 - 1/50)^50
+        assert!((strained().failing - 0.6358).abs() < 1e-4, "{}", strained().failing);
     }
 
     #[test]

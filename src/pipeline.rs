@@ -24,12 +24,10 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument, debug, info, info_span, warn};
 
+mod open;
 mod replays;
 
 /// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
@@ -108,6 +106,7 @@ struct Times {
 /// One event on its way.
 struct Journey<'a> {
     pipeline: &'a Pipeline,
+    delivery: &'a Delivery,
     message: &'a Message,
     event: &'a Event,
     span: &'a Span,
@@ -150,7 +149,7 @@ impl Pipeline {
         async {
             kill_point("received");
             let verdict = match &read {
-                Ok(event) => self.travel(&delivery.message, event, travel, &traced, started).await,
+                Ok(event) => self.travel(&delivery, event, travel, &traced, started).await,
                 Err(invalid) => self.invalid(&delivery.message, invalid, now),
             };
             self.carry_out(delivery, key, verdict, &mut traced, Times { started, made }).await;
@@ -199,7 +198,7 @@ impl Pipeline {
 
     async fn travel(
         &self,
-        message: &Message,
+        delivery: &Delivery,
         event: &Event,
         travel: Travel,
         span: &Span,
@@ -207,7 +206,8 @@ impl Pipeline {
     ) -> Verdict {
         let mut journey = Journey {
             pipeline: self,
-            message,
+            delivery,
+            message: &delivery.message,
             event,
             span,
             travel,
@@ -391,14 +391,21 @@ impl Journey<'_> {
         let Some(begun) = self.begin(intent).await else { return Step::End(self.release()) };
         kill_point("begun");
         match begun {
+            // The broker delivers it again, and that may have come to its end before this attempt was
+            // on record: nobody would learn of an account that is made now if this worker died.
+            Begun::Go { .. } if self.delivery.lost() => {
+                self.record(Finish::NothingMade).await;
+                Step::End(self.release())
+            }
             Begun::Go { possible_duplicate } => self.call(place, attempt, possible_duplicate).await,
             Begun::Created(recorded) => Step::End(self.resume(&recorded)),
             Begun::Unknown => {
                 let detail = Ambiguity::OpenAttempt.detail();
                 Step::End(self.bury(self.judge(&Outcome::Unknown), None, detail))
             }
-            Begun::Unusable => {
+            Begun::Unusable { possible_duplicate } => {
                 let detail = json!({ "cause": "unusable", "ended": "earlier_attempt" });
+                let detail = flagged(detail, possible_duplicate);
                 Step::End(self.bury(self.judge(&Outcome::UnusableBefore), None, detail))
             }
             Begun::Held => {
@@ -419,7 +426,10 @@ impl Journey<'_> {
                 Err(error) => error,
             };
             self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
-            self.interrupted(sleep(wait)).await?;
+            if self.interrupted(sleep(wait)).await.is_none() {
+                open::take_back(&self.pipeline.ledger, intent, &self.pipeline.shutdown);
+                return None;
+            }
             wait = (wait * 2).min(REPEAT_MOST);
         }
     }
@@ -440,10 +450,10 @@ impl Journey<'_> {
         let now = clock::now();
         let first = *self.travel.first_attempt_at.get_or_insert(now);
         let probe = place.probe();
-        let open = Open::new(&self.pipeline.ledger, self.event.key);
+        let open = open::Open::new(&self.pipeline.ledger, self.event.key);
         let answer = self.ask(place).await;
         kill_point("called");
-        let standing = self.record(&answer).await;
+        let standing = self.record(finish(&answer)).await;
         open.end();
         kill_point("recorded");
         let elapsed = Duration::try_from(clock::now().duration_since(first)).unwrap_or_default();
@@ -475,12 +485,8 @@ impl Journey<'_> {
             }
             (_, answer) => {
                 self.travel.attempts = attempt;
-                let (status, mut detail) = answer.detail();
-                if possible_duplicate && let Some(detail) = detail.as_object_mut() {
-                    // This call made nothing, or nobody knows; an earlier one may have made the account.
-                    detail.insert("possibleduplicate".into(), true.into());
-                }
-                Step::End(self.bury(disposition, status, detail))
+                let (status, detail) = answer.detail();
+                Step::End(self.bury(disposition, status, flagged(detail, possible_duplicate)))
             }
         }
     }
@@ -511,11 +517,10 @@ impl Journey<'_> {
         answer
     }
 
-    /// Records what came of the call; the account that is on record then. What cannot be recorded cannot
+    /// Records how an attempt ended; the account that is on record then. What cannot be recorded cannot
     /// be built on, so this goes on until it is. A worker that dies first leaves an open attempt, which
     /// says what is true: nobody knows. One that aborts still tries to publish what it alone knows.
-    async fn record(&self, answer: &Answer) -> Option<Recorded> {
-        let how = finish(answer);
+    async fn record(&self, how: Finish) -> Option<Recorded> {
         let mut wait = REPEAT_FIRST;
         loop {
             let error = match self.pipeline.ledger.finish(self.event.key, how.clone()).await {
@@ -541,7 +546,7 @@ impl Journey<'_> {
             return None;
         };
         let account = Account { identifier: identifier.clone(), id: None };
-        let found = match self.record(&Answer::Created(account.clone())).await {
+        let found = match self.record(Finish::Created(account.clone())).await {
             // Another account came on record meanwhile: one event never announces two.
             Some(other) if other.account.identifier != *identifier => other,
             Some(found) => Recorded { possible_duplicate: false, ..found },
@@ -627,34 +632,13 @@ impl Journey<'_> {
     }
 }
 
-/// An attempt that is on record and not ended. Dropped, by a panic, it ends as one of which nobody
-/// knows: the event would be held by this worker for as long as that lives otherwise.
-struct Open<'a> {
-    ledger: &'a Arc<dyn Ledger>,
-    key: Option<EventKey>,
-}
-
-impl<'a> Open<'a> {
-    fn new(ledger: &'a Arc<dyn Ledger>, key: EventKey) -> Self {
-        Self { ledger, key: Some(key) }
+/// The detail of a dead letter which says, where that is so, that an earlier call than the last may have
+/// made an account.
+fn flagged(mut detail: serde_json::Value, possible_duplicate: bool) -> serde_json::Value {
+    if possible_duplicate && let Some(detail) = detail.as_object_mut() {
+        detail.insert("possibleduplicate".into(), true.into());
     }
-
-    /// It has ended.
-    fn end(mut self) {
-        self.key = None;
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        let (Some(key), Ok(runtime)) = (self.key, Handle::try_current()) else { return };
-        let ledger = Arc::clone(self.ledger);
-        runtime.spawn(async move {
-            if let Err(error) = ledger.finish(key, Finish::Unknown).await {
-                warn!(%error, "an attempt without an end stays open");
-            }
-        });
-    }
+    detail
 }
 
 /// The fail point after the confirm.

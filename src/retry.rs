@@ -60,10 +60,7 @@ impl Schedule {
     pub fn interval(&self, failures: u32) -> Duration {
         let mut backoff = ExponentialBackoff {
             current_interval: self.nominal(failures),
-            initial_interval: self.initial,
             randomization_factor: self.jitter,
-            multiplier: self.multiplier,
-            max_interval: self.max_interval,
             // The time since the first attempt outlives the process, so it is `outcome`'s to judge.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
@@ -119,6 +116,15 @@ mod tests {
         assert_eq!(even.nominal(u32::MAX), second);
         assert_eq!(Schedule::new(second, 1.0, 1.01, second), Err(ScheduleError::Jitter));
         assert_eq!(Schedule::new(second, 0.99, 1.0, second), Err(ScheduleError::Multiplier));
+    }
+
+    #[test]
+    fn without_jitter_every_interval_is_the_nominal_one_however_long() {
+        let day = Duration::from_hours(24);
+        let schedule = Schedule::new(Duration::from_secs(1), 2.0, 0.0, day).expect("valid");
+        for failures in 1..20 {
+            assert_eq!(schedule.interval(failures), schedule.nominal(failures));
+        }
     }
 
     proptest! {

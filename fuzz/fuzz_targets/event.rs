@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run event`: what it checks is in `../src/lib.rs`.
+//! `make fuzz TARGET=event`: what it checks is in `../src/lib.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| imin_customer_worker_fuzz::event(data));

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run headers`: what it checks is in `../src/lib.rs`.
+//! `make fuzz TARGET=headers`: what it checks is in `../src/lib.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| imin_customer_worker_fuzz::headers(data));

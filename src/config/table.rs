@@ -156,7 +156,7 @@ settings! {
     IMIN_BASE_URL: Url = Text("https://book.imin.co/api/v2"), Open, parse::base_url;
     /// The key that imin knows the caller by, sent as `X-API-KEY`.
     IMIN_API_KEY: Secret = Required, Hidden, parse::key;
-    /// How long one call may take, from connecting to the last byte of the answer; 2m at most.
+    /// How long one call may take, from connecting to the last byte of the answer; 2m at most. The body of an answer that comes at the last moment has 1s more.
     IMIN_TIMEOUT: Duration = Text("30s"), Open, parse::call_timeout;
     /// How long connecting may take.
     IMIN_CONNECT_TIMEOUT: Duration = Text("5s"), Open, parse::duration;

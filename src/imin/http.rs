@@ -36,13 +36,19 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use url::Url;
 
 pub mod look;
 
 /// The longest body of an answer that is read, in bytes; imin mirrors a request, which is far shorter.
 const LONGEST_BODY: usize = 256 * 1024;
+/// How long the body of an answer may take at the least: it is there with the status, and who asks may
+/// have been stopped for a moment. The account it names cannot be asked for again.
+const BODY: Duration = Duration::from_secs(1);
 /// How long a connection may idle in the pool. Shorter than the five seconds after which common
 /// servers hang up: a request that meets the hang-up halfway is ambiguous, a new connection is not.
 const IDLE: Duration = Duration::from_secs(4);
@@ -56,7 +62,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct Settings {
     /// The API's root, `https://book.imin.co/api/v2`.
     pub base_url: Url,
-    /// The longest a call may take, from the connection to the last byte of the answer.
+    /// The longest a call may take, from the connection to the last byte of the answer; for the body of
+    /// one that comes at the last moment, a second more.
     pub timeout: Duration,
     /// The longest that the connection and the TLS handshake may take.
     pub connect_timeout: Duration,
@@ -89,6 +96,7 @@ pub enum SetupError {
 pub struct Imin {
     client: Client,
     endpoint: Url,
+    timeout: Duration,
     target: Target,
     key: watch::Receiver<ApiKey>,
 }
@@ -98,7 +106,8 @@ impl Imin {
     pub fn new(settings: &Settings, key: watch::Receiver<ApiKey>) -> Result<Self, SetupError> {
         let endpoint = endpoint(&settings.base_url)?;
         let target = Target::new(&endpoint, "/customer-accounts");
-        Ok(Self { client: client(settings)?, endpoint, target, key })
+        let client = client(settings, None)?;
+        Ok(Self { client, endpoint, timeout: settings.timeout, target, key })
     }
 
     async fn call(&self, create: &Create) -> Answer {
@@ -107,15 +116,21 @@ impl Imin {
         let trace = span.trace();
         let request = self.request(create, trace.as_ref().unwrap_or(&create.trace), &sent);
         let (status, answer) = match request {
-            Some(request) => match self.client.execute(request).await {
-                Ok(response) => (Some(response.status().as_u16()), hear(response, &create.body).await),
-                Err(error) => (None, unanswered(&error.without_url(), &sent)),
-            },
+            Some(request) => self.ask(request, &sent, &create.body).await,
             // A key that cannot stand in a header is as good as one that imin refuses.
             None => (None, Answer::Misconfigured { status: 401 }),
         };
         span.answered(status, || error_type(&answer));
         answer
+    }
+
+    async fn ask(&self, request: Request, sent: &Sent, body: &[u8]) -> (Option<u16>, Answer) {
+        let deadline = Instant::now() + self.timeout;
+        match timeout_at(deadline, self.client.execute(request)).await {
+            Ok(Ok(response)) => (Some(response.status().as_u16()), hear(response, body, deadline).await),
+            Ok(Err(error)) => (None, unanswered(&error.without_url(), sent)),
+            Err(_) => (None, late(sent)),
+        }
     }
 
     fn request(&self, create: &Create, trace: &Trace, sent: &Sent) -> Option<Request> {
@@ -138,7 +153,8 @@ impl Accounts for Imin {
     }
 }
 
-fn client(settings: &Settings) -> Result<Client, SetupError> {
+/// A client whose requests may take this long as a whole.
+fn client(settings: &Settings, timeout: Option<Duration>) -> Result<Client, SetupError> {
     // An error says that somebody installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let json = HeaderValue::from_static("application/json");
@@ -146,7 +162,6 @@ fn client(settings: &Settings) -> Result<Client, SetupError> {
     let builder = Client::builder()
         .user_agent(format!("{NAME}/{VERSION}"))
         .default_headers(headers)
-        .timeout(settings.timeout)
         .connect_timeout(settings.connect_timeout)
         .pool_max_idle_per_host(settings.pool)
         .pool_idle_timeout(IDLE)
@@ -157,6 +172,10 @@ fn client(settings: &Settings) -> Result<Client, SetupError> {
         // Whether to call again is for the one who counts the attempts.
         .retry(reqwest::retry::never());
     let extra = settings.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let builder = match timeout {
+        Some(timeout) => builder.timeout(timeout),
+        None => builder,
+    };
     builder.tls_certs_merge(extra).build().map_err(|error| SetupError::Client(error.without_url()))
 }
 
@@ -191,15 +210,20 @@ fn pass_on(trace: &Trace, headers: &mut HeaderMap) {
     }
 }
 
-async fn hear(response: Response, request: &[u8]) -> Answer {
+async fn hear(response: Response, request: &[u8], deadline: Instant) -> Answer {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| classify::retry_after(value.as_bytes(), clock::now()));
-    let body = if classify::reads_body(status) { bounded(response).await } else { None };
+    let deadline = deadline.max(Instant::now() + BODY);
+    let body = if classify::reads_body(status) {
+        timeout_at(deadline, bounded(response)).await.ok().flatten()
+    } else {
+        None
+    };
     classify::answer(&Heard { status, retry_after, body: body.as_deref() }, request)
 }
 
-/// The whole body, unless it is too long or breaks off; the call's timeout runs on.
+/// The whole body, unless it is too long or breaks off.
 async fn bounded(mut response: Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
@@ -225,8 +249,7 @@ fn error_type(answer: &Answer) -> Option<Cow<'static, str>> {
 fn unanswered(error: &reqwest::Error, sent: &Sent) -> Answer {
     tracing::debug!(sent = sent.perhaps(), error = chain(error), "no answer from imin");
     if sent.perhaps() {
-        let cause = if error.is_timeout() { Ambiguity::Timeout } else { Ambiguity::Reset };
-        return Answer::Ambiguous { cause };
+        return Answer::Ambiguous { cause: Ambiguity::Reset };
     }
     let cause = if error.is_dns() {
         NotDone::Dns
@@ -236,6 +259,16 @@ fn unanswered(error: &reqwest::Error, sent: &Sent) -> Answer {
         NotDone::Connect
     };
     Answer::NotDone { cause, retry_after: None }
+}
+
+/// What a call means whose time is over.
+fn late(sent: &Sent) -> Answer {
+    tracing::debug!(sent = sent.perhaps(), "no answer from imin in time");
+    if sent.perhaps() {
+        Answer::Ambiguous { cause: Ambiguity::Timeout }
+    } else {
+        Answer::NotDone { cause: NotDone::Connect, retry_after: None }
+    }
 }
 
 /// The error and its causes, outermost first. An `io::Error` shows the causes of what it wraps,

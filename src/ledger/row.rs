@@ -107,7 +107,7 @@ fn begin(row: Option<&Row>, intent: &Intent, scene: &Scene<'_>) -> (Begun, Chang
     let Some(row) = row else { return go(&[], intent, false, scene) };
     match &row.state {
         State::Created(account, published) => (row.created(account, *published), Change::Keep),
-        State::Unusable => (Begun::Unusable, Change::Keep),
+        State::Unusable => (Begun::Unusable { possible_duplicate: row.possible_duplicate }, Change::Keep),
         State::Attempting(owner) if *owner != scene.instance && (scene.living)(*owner) => {
             (Begun::Held, Change::Keep)
         }

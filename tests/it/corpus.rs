@@ -1,4 +1,4 @@
-//! The fuzz targets' corpus, played back: whatever was once found stays found, without a nightly compiler.
+//! The fuzz targets' corpus, played back: whatever was once found stays found, without a fuzzer.
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "the fuzz targets are another crate, and need it public")]

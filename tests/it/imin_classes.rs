@@ -352,6 +352,23 @@ async fn a_handshake_that_hangs_is_not_done_by_either_timeout() {
     }
 }
 
+/// The account is made: its identifier is worth a moment more than the time that the call had.
+#[tokio::test]
+async fn the_rest_of_an_answer_is_waited_for_beyond_the_timeout() {
+    let slow = |mut stream: TcpStream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let (head, rest) = ONE_ACCOUNT.split_at(ONE_ACCOUNT.len() - 5);
+        stream.write_all(head).unwrap();
+        thread::sleep(Duration::from_millis(600));
+        let _ = stream.write_all(rest);
+    };
+    let timeout = Duration::from_millis(300);
+    let settings = Settings { timeout, ..settings(&format!("http://{}", peer(slow))) };
+    let (imin, _key) = adapter(&settings);
+    let account = Account { identifier: "a".into(), id: None };
+    assert_eq!(imin.create(request("geoffcapes@example.com")).await, Answer::Created(account));
+}
+
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_ambiguous() {
     let babble = |mut stream: TcpStream| {

@@ -37,13 +37,13 @@ pub enum Silence {
 
 /// Asks for the API's root without the key. Any answer is one.
 pub async fn at_the_door(settings: &Settings) -> Result<Heard, Silence> {
-    let client = client(settings)?;
+    let client = client(settings, Some(settings.timeout))?;
     ask(&client, Request::new(Method::GET, settings.base_url.clone())).await
 }
 
 /// Asks with the key for a customer account that nobody has, which makes nothing: the status.
 pub async fn with_the_key(settings: &Settings, key: &ApiKey) -> Result<u16, Silence> {
-    let client = client(settings)?;
+    let client = client(settings, Some(settings.timeout))?;
     let mut url = endpoint(&settings.base_url)?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.push(&uuid::Uuid::new_v4().to_string());

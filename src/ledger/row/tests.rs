@@ -79,7 +79,11 @@ fn a_word_clears_a_doubt_once() {
 #[test]
 fn a_settled_row_says_so_whatever_the_word() {
     let with_word = Intent { not_created: Some(Uuid::from_u128(9)), despite_unknown: true, ..intent() };
-    assert_eq!(begin(Some(&row(State::Unusable)), &with_word, &scene()), (Begun::Unusable, Change::Keep));
+    for possible_duplicate in [false, true] {
+        let unusable = Row { possible_duplicate, ..row(State::Unusable) };
+        let begun = Begun::Unusable { possible_duplicate };
+        assert_eq!(begin(Some(&unusable), &with_word, &scene()), (begun, Change::Keep));
+    }
     let created = Row { possible_duplicate: true, ..row(State::Created(account(), true)) };
     let recorded = Recorded { account: account(), published: true, possible_duplicate: true };
     assert_eq!(begin(Some(&created), &with_word, &scene()), (Begun::Created(recorded), Change::Keep));

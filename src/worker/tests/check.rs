@@ -81,7 +81,11 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
             "rejected_by_api" => answered(Class::Rejected),
             "unusable_response" => answered(Class::Unusable),
             "retries_exhausted" => counted >= most,
-            "outcome_unknown" => case.park && record.doubts + record.dropped > 0,
+            // imin's answer, too, where another copy's end came on record before it.
+            "outcome_unknown" => {
+                let ambiguous = answered(Class::Made) || answered(Class::NotMade);
+                case.park && (ambiguous || record.doubts + record.dropped > 0)
+            }
             _ => false,
         };
         if !justified {
@@ -98,5 +102,15 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
         && record.created.is_empty()
         && !record.accounts.is_empty()
         && !record.dead.iter().any(tells);
-    hidden.then(|| format!("there is an account, and no dead letter says so: {:?}", record.dead))
+    if hidden {
+        return Some(format!("there is an account, and no dead letter says so: {:?}", record.dead));
+    }
+    let doubts = |(reason, detail): &(String, Value)| {
+        reason == "outcome_unknown" || detail["cause"] == "ambiguous" || detail["possibleduplicate"] == true
+    };
+    let unflagged = record.words == 0
+        && record.created.is_empty()
+        && record.accounts.len() > 1
+        && !record.dead.iter().any(doubts);
+    unflagged.then(|| format!("{:?}, and no flag on any of {:?}", record.accounts, record.dead))
 }

@@ -25,6 +25,8 @@ struct Told {
     /// Identifier and flag of each created event.
     created: Vec<(String, bool)>,
     reasons: Vec<String>,
+    /// Whether a dead letter says that nobody knows how many accounts there are.
+    doubted: bool,
     accounts: BTreeSet<String>,
 }
 
@@ -88,10 +90,15 @@ fn events(books: &Books, told: &mut BTreeMap<String, Told>, broken: &mut Vec<Str
 fn letters(books: &Books, told: &mut BTreeMap<String, Told>, broken: &mut Vec<String>) {
     for letter in &books.dead {
         let id = letter.properties.message_id().as_ref().expect("an id").to_string();
-        match letter.header_text("failure-reason") {
-            Some(reason) => told.entry(id).or_default().reasons.push(reason.to_owned()),
-            None => broken.push(format!("{id} was dead-lettered by the broker")),
-        }
+        let Some(reason) = letter.header_text("failure-reason") else {
+            broken.push(format!("{id} was dead-lettered by the broker"));
+            continue;
+        };
+        let detail = letter.header_text("failure-detail").expect("a detail");
+        let detail: serde_json::Value = serde_json::from_str(detail).expect("JSON");
+        let told = told.entry(id).or_default();
+        told.reasons.push(reason.to_owned());
+        told.doubted |= reason == "outcome_unknown" || detail["possibleduplicate"] == true;
         let headers = format!("{:?}", letter.properties.headers());
         if headers.contains(MARK) {
             broken.push(format!("the headers of a dead letter name its customer: {headers}"));
@@ -101,7 +108,7 @@ fn letters(books: &Books, told: &mut BTreeMap<String, Told>, broken: &mut Vec<St
 
 /// One event against the promises.
 fn event(kind: Kind, told: &Told, park: bool) -> Option<String> {
-    let Told { created, reasons, accounts } = told;
+    let Told { created, reasons, doubted, accounts } = told;
     if created.is_empty() && reasons.is_empty() {
         return Some("lost".into());
     }
@@ -121,10 +128,15 @@ fn event(kind: Kind, told: &Told, park: bool) -> Option<String> {
     if let Some((identifier, _)) = created.iter().find(|(identifier, _)| !accounts.contains(identifier)) {
         return Some(format!("its event names {identifier}, which is none of its accounts {accounts:?}"));
     }
+    if !accounts.is_empty() && matches!(kind, Kind::Refused | Kind::Invalid) {
+        return Some(format!("accounts {accounts:?}"));
+    }
     if accounts.len() > 1 && park {
         return Some(format!("{} accounts, and nothing ambiguous is retried", accounts.len()));
     }
-    let (last, flagged) = created.last()?;
+    let Some((last, flagged)) = created.last() else {
+        return (accounts.len() > 1 && !doubted).then(|| format!("{accounts:?}, and no letter says so"));
+    };
     let several = accounts.len() > 1 || created.iter().any(|(identifier, _)| identifier != last);
     (several && !flagged).then(|| format!("{accounts:?}, and no flag on the last of {created:?}"))
 }

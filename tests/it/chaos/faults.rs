@@ -25,6 +25,8 @@ pub(super) enum Fault {
     Imin(&'static str),
     /// The ledger is killed and comes back, or its file is locked for a while.
     BreakLedger,
+    /// The ledger takes nothing more for a while: its disk is full, or the server is a reader only.
+    FillLedger,
 }
 
 /// Where the workers' bytes go.
@@ -36,8 +38,10 @@ pub(super) enum Line {
 }
 
 impl Fault {
-    pub(super) fn roll(dice: &mut Dice) -> Self {
-        let line = dice.one(&[Line::Broker, Line::Broker, Line::Imin, Line::Ledger]);
+    /// One of them; a ledger that is a file has no line.
+    pub(super) fn roll(dice: &mut Dice, ledger: bool) -> Self {
+        let lines = [Line::Broker, Line::Broker, Line::Imin, Line::Ledger];
+        let line = dice.one(if ledger { &lines } else { &lines[..3] });
         match dice.below(100) {
             0..20 => Self::KillWorker,
             20..30 => Self::StopWorker,
@@ -47,7 +51,7 @@ impl Fault {
             52..58 => Self::Hang(line),
             58..63 => Self::Slow(line),
             63..68 => Self::Refuse(line),
-            68..95 => Self::Imin(dice.one(&[
+            68..94 => Self::Imin(dice.one(&[
                 "503@50%",
                 "503",
                 "500@50%",
@@ -61,6 +65,7 @@ impl Fault {
                 "401",
                 "403",
                 "404",
+                "405",
                 "redirect",
                 "timeout-before@20%",
                 "timeout-after@20%",
@@ -70,7 +75,8 @@ impl Fault {
                 "close-after@40%",
                 "delay-300ms@50%",
             ])),
-            _ => Self::BreakLedger,
+            94..97 => Self::BreakLedger,
+            _ => Self::FillLedger,
         }
     }
 }

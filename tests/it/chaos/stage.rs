@@ -22,7 +22,7 @@ use lapin::{
     options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::unix::process::ExitStatusExt, path::PathBuf, process::Command, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -62,8 +62,11 @@ impl Stage {
             (ledger, None) => format!("sqlite://{}", ledger.file().display()),
         };
         let settings = settings(&to_broker, &to_imin, &url, park);
-        let workers = if to_ledger.is_some() { 2 } else { 1 };
-        let workers = (0..workers).map(|_| settings.start()).collect();
+        let workers = if to_ledger.is_some() { 2 + (seed >> 2 & 1) } else { 1 };
+        let workers: Vec<_> = (0..workers).map(|_| settings.start()).collect();
+        for worker in &workers {
+            worker.readiness(200).await;
+        }
         Self {
             broker,
             sandbox,
@@ -82,6 +85,10 @@ impl Stage {
         self.broker.vhost()
     }
 
+    pub(super) fn has_a_line_to_its_ledger(&self) -> bool {
+        self.to_ledger.is_some()
+    }
+
     /// Breaks something, and mends it.
     pub(super) async fn meet(&mut self, fault: Fault, dice: &mut Dice) {
         let moment = Duration::from_millis(200 + dice.below(2500));
@@ -89,7 +96,9 @@ impl Stage {
             Fault::KillWorker | Fault::StopWorker => {
                 let mut worker = self.take(dice);
                 if fault == Fault::KillWorker {
-                    worker.kill().await
+                    worker.signal("KILL");
+                    let status = worker.end().await;
+                    assert_eq!(status.signal(), Some(9), "it had ended before:\n{:#?}", worker.log.lines());
                 } else {
                     worker.stop().await
                 }
@@ -139,17 +148,24 @@ impl Stage {
                 self.sandbox.set_faults(Vec::new(), 0);
             }
             Fault::BreakLedger => self.ledger.break_for(moment).await,
+            Fault::FillLedger => {
+                for (full, time) in [(true, moment), (false, Duration::ZERO)] {
+                    self.ledger.fill(&self.workers, full).await;
+                    sleep(time).await;
+                }
+            }
         }
     }
 
-    /// Nothing is broken any more, and all workers run.
+    /// Nothing is broken any more, and all workers are with the broker. One whose breaker is open and who
+    /// finds nothing left to probe with is not ready for as long, and need not be.
     pub(super) async fn heal(&mut self) {
         self.sandbox.set_faults(Vec::new(), 0);
         for line in [Line::Broker, Line::Imin, Line::Ledger] {
             self.mend(line);
         }
         for worker in &self.workers {
-            worker.readiness(200).await;
+            worker.until("broker_connected", |connected| connected == 1.0).await;
         }
     }
 
@@ -163,6 +179,8 @@ impl Stage {
     pub(super) async fn close(mut self) -> Books {
         let queues = self.queues().await;
         for mut worker in std::mem::take(&mut self.workers) {
+            let (_, metrics) = worker.get("/metrics").await;
+            self.log.extend(metrics.lines().map(str::to_owned));
             worker.stop().await;
             self.log.extend(worker.log.lines());
         }
@@ -216,6 +234,8 @@ impl Stage {
 
 /// Short waits, and enough attempts that nothing but imin's word ends an event.
 fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings {
+    // A disk that is full is an error to the worker, as it is to others, and no signal that ends it.
+    let bounded = r#"trap '' XFSZ; exec "$0" "$@""#;
     Settings::new(&[
         ("AMQP_URL", broker.url()),
         ("AMQP_HEARTBEAT", "2s"),
@@ -223,6 +243,7 @@ fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings 
         ("IMIN_BASE_URL", &imin.url().replace("imin@", "")),
         ("IMIN_API_KEY", KEY),
         ("IMIN_TIMEOUT", "1s"),
+        ("IMIN_CONNECT_TIMEOUT", "1s"),
         ("LEDGER_URL", ledger),
         ("LEDGER_LEASE", "3s"),
         ("ADMIN_ADDR", "127.0.0.1:0"),
@@ -236,6 +257,7 @@ fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings 
         ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
         ("SHUTDOWN_GRACE", "3s"),
     ])
+    .through(bounded)
 }
 
 async fn ledger(postgres: bool) -> (Ledger, Option<Proxy>) {
@@ -277,6 +299,28 @@ impl Ledger {
         }
     }
 
+    /// Takes nothing more, or takes what comes again.
+    async fn fill(&self, workers: &[Worker], full: bool) {
+        match self {
+            Self::Postgres(_, url) => {
+                let reads_only = if full { "on" } else { "off" };
+                let client = postgres::connect(url).await;
+                // One statement at a time: this one cannot be in a transaction.
+                let set = format!("ALTER SYSTEM SET default_transaction_read_only = {reads_only}");
+                client.batch_execute("SET default_transaction_read_only = off").await.expect("a setting");
+                client.batch_execute(&set).await.expect("a setting");
+                client.batch_execute("SELECT pg_reload_conf()").await.expect("a word to the server");
+            }
+            Self::Sqlite(_) => {
+                for worker in workers {
+                    let size = if full { "--fsize=4096:" } else { "--fsize=unlimited:" };
+                    let bounded = Command::new("prlimit").args(["--pid", &worker.id(), size]).status();
+                    assert!(bounded.expect("prlimit runs").success());
+                }
+            }
+        }
+    }
+
     /// Every row: key, state, identifier.
     async fn rows(&self) -> Vec<(String, String, Option<String>)> {
         match self {
@@ -302,7 +346,7 @@ async fn declare(vhost: &Vhost) {
     let connection = vhost.connect().await;
     let channel = connection.create_channel().await.expect("a channel");
     let names: Names = names();
-    Topology::new(&names, Some(10_000)).apply(&channel).await.expect("the topology can be declared");
+    Topology::new(&names, Some(100)).apply(&channel).await.expect("the topology can be declared");
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let durable = QueueDeclareOptions::durable();

@@ -87,12 +87,13 @@ async fn send(vhost: Vhost, mut dice: Dice, stopped: watch::Receiver<bool>) -> S
 
 /// The same event for the same number, however often it is sent.
 fn event(number: u64) -> (Kind, String) {
-    let fault = match Dice::new(number).below(24) {
+    let kind = Dice::new(number).below(24);
+    let fault = match kind {
         0 | 1 => return (Kind::Invalid, String::new()),
-        2 => "+fault-422-echo",
-        3 => "+fault-400-echo",
-        4 => "+fault-no-identifier",
-        5 => "+fault-garbage",
+        2 => Dice::new(!number).one(&["+fault-422-echo", "+fault-409", "+fault-410"]),
+        3 => Dice::new(!number).one(&["+fault-400-echo", "+fault-413", "+fault-415"]),
+        4 => Dice::new(!number).one(&["+fault-no-identifier", "+fault-gzip", "+fault-endless"]),
+        5 => Dice::new(!number).one(&["+fault-garbage", "+fault-cut", "+fault-drip"]),
         6 => "+fault-503x2",
         7 => "+fault-500-afterx1",
         8 => "+fault-reset-afterx1",
@@ -102,11 +103,12 @@ fn event(number: u64) -> (Kind, String) {
         12 => "+fault-delay-400ms",
         _ => "",
     };
-    let kind = match fault {
-        "+fault-422-echo" | "+fault-400-echo" => Kind::Refused,
-        "+fault-no-identifier" | "+fault-garbage" => Kind::Unusable,
+    let kind = match kind {
+        2 | 3 => Kind::Refused,
+        4 | 5 => Kind::Unusable,
         _ => Kind::Good,
     };
+
     (kind, format!("{MARK}{number}{fault}@example.com"))
 }
 

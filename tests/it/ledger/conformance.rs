@@ -177,11 +177,11 @@ pub(super) async fn unusable_is_never_called_again(fixture: &impl Fixture) {
     finish(&worker, key, Finish::Unusable).await;
     let stubborn =
         imin_customer_worker::ledger::Intent { despite_unknown: true, ..on_word(key, Uuid::new_v4()) };
-    assert_eq!(begin(&worker, stubborn.clone()).await, Begun::Unusable);
+    assert_eq!(begin(&worker, stubborn.clone()).await, Begun::Unusable { possible_duplicate: false });
     fixture.kill(worker).await;
 
     let worker = fixture.open().await;
-    assert_eq!(begin(&worker, stubborn).await, Begun::Unusable);
+    assert_eq!(begin(&worker, stubborn).await, Begun::Unusable { possible_duplicate: false });
     finish(&worker, key, Finish::Created(account("found"))).await;
     assert_eq!(begin(&worker, intent(key)).await, created(&account("found"), false, false));
 }
@@ -232,7 +232,7 @@ pub(super) async fn finish_can_be_repeated(fixture: &impl Fixture) {
     for (how, then) in [
         (Finish::NothingMade, GO),
         (Finish::Unknown, Begun::Unknown),
-        (Finish::Unusable, Begun::Unusable),
+        (Finish::Unusable, Begun::Unusable { possible_duplicate: false }),
         (Finish::Created(account("abc")), created(&account("abc"), false, false)),
     ] {
         let key = key();

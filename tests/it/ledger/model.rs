@@ -50,7 +50,7 @@ impl Known {
                     possible_duplicate,
                 });
             }
-            Some(Settled::Unusable { .. }) => return Begun::Unusable,
+            Some(Settled::Unusable { flagged }) => return Begun::Unusable { possible_duplicate: *flagged },
             None => {}
         }
         let new_word = word.is_some_and(|word| !self.spent.contains(&word));
