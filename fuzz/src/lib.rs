@@ -249,8 +249,11 @@ pub fn settings(data: &[u8]) {
     check_secret(&world, &show::columns(&shown));
 }
 
+/// The key is nowhere in a text, unless it is somebody's word for another setting, too.
 fn check_secret(world: &World, text: &str) {
-    if let Some(key) = world.env.get("IMIN_API_KEY").filter(|key| key.starts_with("s3cret")) {
+    let Some(key) = world.env.get("IMIN_API_KEY").filter(|key| key.starts_with("s3cret")) else { return };
+    let said = |(name, value): (&String, &String)| name != "IMIN_API_KEY" && value.contains(key.as_str());
+    if !world.env.iter().any(said) && !world.file.contains(key.as_str()) {
         assert!(!text.contains(key.as_str()), "{text}");
     }
 }
