@@ -8,7 +8,7 @@ mod broker;
 mod postgres;
 
 pub(crate) use broker::Vhost;
-pub(crate) use postgres::Postgres;
+pub(crate) use postgres::{Postgres, connect};
 
 /// An HTTP client that asks the process itself, whatever proxy the machine has.
 pub(crate) fn client() -> reqwest::Client {
