@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pure      json problem event customer outcome retry breaker limit pace message clock failpoint
+//! shared    authorities                   (a PEM file, for whoever speaks HTTPS)
 //! ports     imin ledger broker spans      (traits and their own types)
 //! rooms     letters contracts dead_letters gate pipeline worker health metrics shutdown telemetry admin
 //! adapters  imin::http ledger::{memory,sqlite,postgres} amqp spans::otlp
@@ -17,6 +18,7 @@
 pub mod admin;
 pub mod amqp;
 pub mod app;
+pub mod authorities;
 pub mod breaker;
 pub mod broker;
 pub mod cli;

@@ -9,7 +9,7 @@ use super::{
     status_label,
 };
 use crate::{
-    NAME, VERSION, clock,
+    NAME, VERSION, authorities, clock,
     event::Trace,
     outcome::{Ambiguity, Answer, NotDone},
     spans::http::Target,
@@ -171,7 +171,7 @@ fn client(settings: &Settings, timeout: Option<Duration>) -> Result<Client, Setu
         .referer(false)
         // Whether to call again is for the one who counts the attempts.
         .retry(reqwest::retry::never());
-    let extra = settings.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let extra = settings.ca_file.as_deref().map(trusted).transpose()?.unwrap_or_default();
     let builder = match timeout {
         Some(timeout) => builder.timeout(timeout),
         None => builder,
@@ -179,14 +179,8 @@ fn client(settings: &Settings, timeout: Option<Duration>) -> Result<Client, Setu
     builder.tls_certs_merge(extra).build().map_err(|error| SetupError::Client(error.without_url()))
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let failed = |source| SetupError::CaFile { path: path.into(), source };
-    let pem = std::fs::read(path).map_err(failed)?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| failed(io::Error::other(error)))?;
-    if found.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it")));
-    }
-    Ok(found)
+fn trusted(path: &Path) -> Result<Vec<Certificate>, SetupError> {
+    authorities::read(path).map_err(|source| SetupError::CaFile { path: path.into(), source })
 }
 
 fn endpoint(base: &Url) -> Result<Url, SetupError> {
@@ -346,13 +340,6 @@ mod tests {
         for bad in ["mailto:a@b.example", "ftp://x.example/", "data:,x"] {
             assert!(matches!(endpoint(&Url::parse(bad).unwrap()), Err(SetupError::BaseUrl)), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_file_without_certificates_is_an_error() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(authorities(file.path()), Err(SetupError::CaFile { .. })));
-        assert!(matches!(authorities(Path::new("/nonexistent.pem")), Err(SetupError::CaFile { .. })));
     }
 
     #[test]

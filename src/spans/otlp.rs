@@ -5,7 +5,7 @@
 
 use super::{SCHEMA, Spans, Tracer, queue};
 use crate::{
-    NAME, VERSION,
+    NAME, VERSION, authorities,
     retry::{Schedule, ScheduleError},
 };
 use bytes::Bytes;
@@ -137,7 +137,7 @@ fn traces(endpoint: &Url) -> Url {
 fn client(settings: &Settings) -> Result<Client, SetupError> {
     // An error says that somebody installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let extra = settings.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let extra = settings.ca_file.as_deref().map(trusted).transpose()?.unwrap_or_default();
     let builder = Client::builder()
         .user_agent(format!("{NAME}/{VERSION}"))
         .timeout(TIMEOUT)
@@ -148,14 +148,8 @@ fn client(settings: &Settings) -> Result<Client, SetupError> {
     builder.tls_certs_merge(extra).build().map_err(|error| SetupError::Client(error.without_url()))
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let failed = |source| SetupError::CaFile { path: path.into(), source };
-    let pem = std::fs::read(path).map_err(failed)?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| failed(io::Error::other(error)))?;
-    if found.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it")));
-    }
-    Ok(found)
+fn trusted(path: &Path) -> Result<Vec<Certificate>, SetupError> {
+    authorities::read(path).map_err(|source| SetupError::CaFile { path: path.into(), source })
 }
 
 fn headers(settings: &[(String, String)]) -> Result<HeaderMap, SetupError> {

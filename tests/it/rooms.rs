@@ -26,10 +26,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("json", &["problem"]),
     ("customer", &["json", "problem"]),
     ("event", &["customer", "json", "message", "problem"]),
+    // Reads one file.
+    ("authorities", &[]),
     // Ports, each with the adapters that live below it.
     ("broker", &["message"]),
-    ("spans", &["event", "outcome", "retry"]),
-    ("imin", &["clock", "event", "outcome", "spans"]),
+    ("spans", &["authorities", "event", "outcome", "retry"]),
+    ("imin", &["authorities", "clock", "event", "outcome", "spans"]),
     ("ledger", &["clock", "event", "outcome"]),
     // What the ports say, put into messages.
     ("letters", &["broker", "event", "ledger", "message", "outcome"]),
@@ -132,7 +134,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     // `message` lends its types, `app` passes a connection from one function of `amqp` to another.
     ("lapin", &["amqp", "app.rs", "message.rs"]),
-    ("reqwest", &["imin/http", "imin/look", "spans/otlp"]),
+    ("reqwest", &["authorities", "imin/http", "imin/look", "spans/otlp"]),
     ("opentelemetry", &["spans"]),
     ("opentelemetry_sdk", &["spans"]),
     ("opentelemetry_proto", &["spans/otlp"]),
