@@ -22,6 +22,18 @@ pub struct Message {
     pub redelivered: bool,
 }
 
+impl From<lapin::message::Delivery> for Message {
+    fn from(delivery: lapin::message::Delivery) -> Self {
+        Self {
+            body: delivery.data.into(),
+            properties: delivery.properties,
+            exchange: delivery.exchange,
+            routing_key: delivery.routing_key,
+            redelivered: delivery.redelivered,
+        }
+    }
+}
+
 impl Message {
     /// The value of a header, where there is one.
     pub fn header(&self, name: &str) -> Option<&Value> {

@@ -11,10 +11,7 @@ use super::{
     publisher::{Link, Observer},
     topology::{Topology, TopologyError},
 };
-use crate::{
-    broker::{Delivery, Settle, Source},
-    message::Message,
-};
+use crate::broker::{Delivery, Settle, Source};
 use futures_util::{
     StreamExt,
     future::{BoxFuture, FutureExt, try_join_all},
@@ -366,14 +363,7 @@ fn wrap(
     lost: &CancellationToken,
 ) -> Delivery {
     let handle = Handle { tag: delivery.delivery_tag, settled: settled.clone(), lost: lost.clone() };
-    let message = Message {
-        body: delivery.data.into(),
-        properties: delivery.properties,
-        exchange: delivery.exchange,
-        routing_key: delivery.routing_key,
-        redelivered: delivery.redelivered,
-    };
-    Delivery::new(message, Box::new(handle))
+    Delivery::new(delivery.into(), Box::new(handle))
 }
 
 async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer> {

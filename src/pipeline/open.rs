@@ -3,7 +3,7 @@
 use super::{REPEAT_FIRST, REPEAT_MOST};
 use crate::{
     event::EventKey,
-    ledger::{Begun, Finish, Intent, Ledger},
+    ledger::{Begun, Finish, Intent, Ledger, LedgerError},
     shutdown::Shutdown,
 };
 use std::sync::Arc;
@@ -51,23 +51,23 @@ pub(super) fn take_back(ledger: &Arc<dyn Ledger>, intent: Intent, shutdown: &Shu
 }
 
 async fn begin_and_end(ledger: &dyn Ledger, intent: Intent) {
-    let (mut wait, mut begun) = (REPEAT_FIRST, false);
+    let begun = until_heard(|| ledger.begin(intent.clone())).await;
+    if let Begun::Go { .. } = begun {
+        until_heard(|| ledger.finish(intent.key, Finish::NothingMade)).await;
+    }
+}
+
+/// Asks until the ledger answers.
+async fn until_heard<T, F>(ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, LedgerError>>,
+{
+    let mut wait = REPEAT_FIRST;
     loop {
-        let done = if begun {
-            ledger.finish(intent.key, Finish::NothingMade).await.map(|_| true)
-        } else {
-            ledger.begin(intent.clone()).await.map(|now| {
-                begun = matches!(now, Begun::Go { .. });
-                !begun
-            })
-        };
-        match done {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(_) => {
-                sleep(wait).await;
-                wait = (wait * 2).min(REPEAT_MOST);
-            }
+        if let Ok(answer) = ask().await {
+            return answer;
         }
+        sleep(wait).await;
+        wait = (wait * 2).min(REPEAT_MOST);
     }
 }

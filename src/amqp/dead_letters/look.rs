@@ -256,13 +256,7 @@ impl Reader {
             return;
         }
         self.left -= 1;
-        let message = Message {
-            body: delivery.data.into(),
-            properties: delivery.properties,
-            exchange: delivery.exchange,
-            routing_key: delivery.routing_key,
-            redelivered: delivery.redelivered,
-        };
+        let message = Message::from(delivery);
         tokio::select! {
             () = self.stop.cancelled() => {}
             _ = self.letters.send(Ok(Held { message, tag })) => {}

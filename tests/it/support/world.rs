@@ -79,7 +79,7 @@ impl World {
             let Ok(next) = timeout(PATIENCE, self.created.next()).await else {
                 panic!("{} created events of {count}", messages.len());
             };
-            messages.push(message(next.expect("the subscriber lives").expect("the connection lives")));
+            messages.push(Message::from(next.expect("the subscriber lives").expect("the connection lives")));
         }
         messages
     }
@@ -153,7 +153,7 @@ impl World {
             loop {
                 let got = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await;
                 match got.expect("the queue stands") {
-                    Some(got) => return message(got.delivery),
+                    Some(got) => return Message::from(got.delivery),
                     None => poll().await,
                 }
             }
@@ -196,16 +196,6 @@ async fn subscribe(channel: &Channel) -> lapin::Result<Consumer> {
     channel.queue_bind(SUBSCRIBER.into(), exchange, key, QueueBindOptions::default(), none.clone()).await?;
     let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
     channel.basic_consume(SUBSCRIBER.into(), "".into(), options, none).await
-}
-
-fn message(delivery: lapin::message::Delivery) -> Message {
-    Message {
-        body: delivery.data.into(),
-        properties: delivery.properties,
-        exchange: delivery.exchange,
-        routing_key: delivery.routing_key,
-        redelivered: delivery.redelivered,
-    }
 }
 
 /// The names as they are by default.
