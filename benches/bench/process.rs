@@ -30,6 +30,19 @@ pub(crate) struct Usage {
     pub(crate) resident: f64,
 }
 
+impl Usage {
+    /// Of the process with this id, whoever started it.
+    pub(crate) fn of(id: u32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        Ok(Self {
+            cpu: cpu(&stat).ok_or_else(|| anyhow!("/proc/{id}/stat reads {stat}"))?,
+            peak: mebibytes(&status, "VmHWM:")?,
+            resident: mebibytes(&status, "VmRSS:")?,
+        })
+    }
+}
+
 /// A process that runs; killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -50,14 +63,7 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended by itself: {status}", self.name);
         }
-        let id = self.id()?;
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        Ok(Usage {
-            cpu: cpu(&stat).ok_or_else(|| anyhow!("/proc/{id}/stat reads {stat}"))?,
-            peak: mebibytes(&status, "VmHWM:")?,
-            resident: mebibytes(&status, "VmRSS:")?,
-        })
+        Usage::of(self.id()?)
     }
 
     /// SIGTERM, and its end; a kill and an error where it does not obey.

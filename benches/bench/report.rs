@@ -92,6 +92,7 @@ impl Row {
             "peak_mib": self.spread(|sample| sample.peak).json(),
             "first_event_ms": self.spread(|sample| sample.first_ms).json(),
             "api_cpu_seconds_per_10000": self.spread(|sample| sample.api_cpu).json(),
+            "broker_cpu_seconds_per_10000": self.spread(|sample| sample.broker_cpu).json(),
             "runs": self.samples,
         })
     }

@@ -47,6 +47,8 @@ pub(crate) struct Sample {
     pub(crate) peak: f64,
     /// imin's processor time for 10,000 events, in seconds.
     pub(crate) api_cpu: f64,
+    /// The broker's processor time for 10,000 events, in seconds.
+    pub(crate) broker_cpu: f64,
 }
 
 impl Scenario {
@@ -72,17 +74,20 @@ impl Scenario {
     /// Starts the contender on a loaded queue, waits until it is drained, and checks the books.
     pub(crate) async fn drain(&self, tools: &Tools, world: &mut World, ledger: &str) -> Result<Sample> {
         let started = Instant::now();
+        let broker = world.broker_usage()?.cpu;
         let mut processes = self.start(tools, world, ledger)?;
         let watched = watch(world, self.messages, &mut processes).await;
         let progress = watched.with_context(|| format!("{}, see its log", self.contender.title()))?;
         sleep(LAST_ACKS).await;
         let sample = self.sample(&progress, started, &mut processes);
+        let broker = world.broker_usage()?.cpu - broker;
         for process in processes {
             process.stop().await?;
         }
         let calls = if self.contender.calls() { self.messages } else { 0 };
         world.verify(self.messages, calls).await?;
         let mut sample = sample?;
+        sample.broker_cpu = self.per_ten_thousand(broker);
         sample.api_cpu = self.per_ten_thousand(world.api_usage()?.cpu);
         Ok(sample)
     }
@@ -115,6 +120,7 @@ impl Scenario {
             cpu: self.per_ten_thousand(usages.iter().map(|usage| usage.cpu).sum()),
             peak: usages.iter().map(|usage| usage.peak).fold(0.0, f64::max),
             api_cpu: 0.0,
+            broker_cpu: 0.0,
         })
     }
 

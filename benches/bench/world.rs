@@ -52,6 +52,7 @@ pub(crate) struct World {
     pub(crate) directory: TempDir,
     pub(crate) base_url: String,
     api: Process,
+    broker: u32,
     _connection: Connection,
     channel: Channel,
     http: reqwest::Client,
@@ -74,7 +75,8 @@ impl World {
         let channel = connection.create_channel().await?;
         subscribe(&channel).await?;
         let http = crate::support::client();
-        Ok(Self { vhost, directory, base_url, api, _connection: connection, channel, http })
+        let broker = broker(&vhost)?;
+        Ok(Self { vhost, directory, base_url, api, broker, _connection: connection, channel, http })
     }
 
     /// Puts the events with these numbers into the work queue and lets the broker come to rest.
@@ -127,6 +129,11 @@ impl World {
         self.api.usage()
     }
 
+    /// What the broker has cost so far.
+    pub(crate) fn broker_usage(&self) -> Result<Usage> {
+        Usage::of(self.broker)
+    }
+
     /// Every event went out once, none died, none is left, and imin was called for each.
     pub(crate) async fn verify(&self, messages: u64, calls: u64) -> Result<()> {
         // What a contender had in hand at its end comes back a moment later.
@@ -149,6 +156,13 @@ impl World {
         self.vhost.ctl(&["delete_vhost", &self.vhost.name]);
         Ok(())
     }
+}
+
+/// The broker's process.
+fn broker(vhost: &Vhost) -> Result<u32> {
+    let id = vhost.ctl(&["eval", "io:put_chars(os:getpid())."]);
+    let digits: String = id.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().with_context(|| format!("the broker gave {id:?} for its process id"))
 }
 
 async fn start_api(tools: &Tools, api: Api, latency: Duration, dir: &Path) -> Result<(Process, String)> {

@@ -16,8 +16,10 @@ pub(crate) fn tables(report: &Report) -> String {
         machine.rabbitmq,
         machine.runtimes.join(", "),
     );
-    text.push_str("| | imin | at a time | events/s | CPU-s per 10,000 | peak MiB | first event ms |\n");
-    text.push_str("|---|--:|--:|--:|--:|--:|--:|\n");
+    text.push_str(
+        "| | imin | at a time | events/s | CPU-s per 10,000 | the broker's | peak MiB | first event ms |\n",
+    );
+    text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|\n");
     for row in &report.rows {
         text.push_str(&line(row));
     }
@@ -40,12 +42,13 @@ fn line(row: &Row) -> String {
     let scenario = row.scenario;
     let several = if scenario.workers > 1 { format!("{} × ", scenario.workers) } else { String::new() };
     format!(
-        "| {several}{} | {} ms | {} | {} | {} | {} | {} |\n",
+        "| {several}{} | {} ms | {} | {} | {} | {} | {} | {} |\n",
         scenario.contender.title(),
         scenario.latency.as_millis(),
         scenario.concurrency,
         spread(row.rate(), 0),
         spread(row.spread(|sample| sample.cpu), 2),
+        spread(row.spread(|sample| sample.broker_cpu), 2),
         spread(row.spread(|sample| sample.peak), 0),
         spread(row.spread(|sample| sample.first_ms), 0),
     )
