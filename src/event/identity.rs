@@ -26,7 +26,8 @@ pub(super) fn of(envelope: &Envelope<'_>, message: &Message) -> (EventKey, Strin
 /// The version 5 UUID of the JSON array `["source","id"]`, or `[null,"id"]`: JSON, so that no two pairs
 /// are written alike, wherever a source ends and an id begins.
 fn key(source: Option<&str>, id: &str) -> EventKey {
-    let name = serde_json::json!([source, id]).to_string();
+    // Strings: there is nothing that could fail to serialise.
+    let name = serde_json::to_string(&(source, id)).unwrap_or_default();
     EventKey(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
 }
 

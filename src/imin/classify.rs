@@ -5,8 +5,12 @@
 use super::scrub::Secrets;
 use crate::outcome::{Account, Ambiguity, Answer, NotDone};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 /// The longest identifier or `@id` that is taken for one, in bytes.
 const LONGEST_IDENTIFIER: usize = 512;
@@ -76,7 +80,27 @@ fn made(status: u16, body: Option<&[u8]>) -> Answer {
     }
 }
 
+/// What of an account counts here. The rest mirrors the request, and is skipped instead of kept.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    identifier: Cow<'a, str>,
+    #[serde(rename = "@id", borrow)]
+    id: Option<Cow<'a, str>>,
+}
+
 fn account(body: &[u8]) -> Option<Account> {
+    match serde_json::from_slice(body) {
+        Ok(Named { identifier, id }) => {
+            let text = |text: Cow<'_, str>| Some(text.into_owned()).filter(|text| usable(text));
+            Some(Account { identifier: text(identifier)?, id: id.and_then(text) })
+        }
+        Err(_) => account_of(body),
+    }
+}
+
+/// The same of an account that is written oddly: a name that stands twice, an `@id` that is no text.
+fn account_of(body: &[u8]) -> Option<Account> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let text = |name| json.get(name).and_then(Value::as_str).filter(|text| usable(text)).map(str::to_owned);
     Some(Account { identifier: text("identifier")?, id: text("@id") })
