@@ -105,7 +105,7 @@ async fn work(
     readiness.clear(Cause::Starting);
     info!(version = crate::VERSION, "ready");
     let stopping = watchers::tell_stopping(readiness.clone(), shutdown.drain.clone());
-    Worker::new(pipeline, config.concurrency, config.shutdown_grace).run(&mut source).await;
+    Worker::new(pipeline, in_hand(config.concurrency), config.shutdown_grace).run(&mut source).await;
     stopping.abort();
     ledger.close().await.context("the ledger could not be closed")
 }
@@ -218,6 +218,12 @@ pub fn topology(broker: &config::Broker) -> Topology {
 /// The topology, where it is the worker's to declare.
 fn applied(config: &Config) -> Option<Topology> {
     (config.broker.topology == TopologyMode::Apply).then(|| topology(&config.broker))
+}
+
+/// How many events are worked on for so many calls: one more for every four, which waits for the ledger
+/// or for its confirm while others call. One at a time is one at a time.
+const fn in_hand(calls: usize) -> usize {
+    calls + calls / 4
 }
 
 fn source_settings(config: &Config) -> source::Settings {
