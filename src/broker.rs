@@ -5,7 +5,7 @@
 use crate::message::{Message, Properties, ShortString};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A message that the broker waits to hear of. Settling consumes it, so that settling twice does
 /// not compile; one that is dropped unsettled (a panic) is requeued.
@@ -106,7 +106,7 @@ pub enum PublishError {
 /// Where messages go.
 pub trait Publisher: Send + Sync {
     /// Publishes once and waits for the confirm, bounded in time.
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>>;
+    fn publish(&self, publication: Arc<Publication>) -> BoxFuture<'_, Result<(), PublishError>>;
 }
 
 /// The names of everything on the broker, and the ladder of its delay queues.

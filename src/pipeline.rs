@@ -280,9 +280,10 @@ impl Pipeline {
     /// Publishes until it is confirmed. Not confirmed: the broker has the message back, or must get it
     /// back, since the worker aborts.
     async fn confirm(&self, delivery: &Delivery, publication: Publication) -> bool {
+        let publication = Arc::new(publication);
         let mut wait = REPEAT_FIRST;
         loop {
-            match self.publisher.publish(publication.clone()).await {
+            match self.publisher.publish(Arc::clone(&publication)).await {
                 Ok(()) => return true,
                 Err(PublishError::Connection(_)) => {}
                 Err(error) => warn!(%error, "a message was not confirmed, publishing it again"),

@@ -11,6 +11,7 @@ use lapin::{Confirmation, message::BasicReturnMessage};
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -22,7 +23,7 @@ pub type Reply = oneshot::Sender<Result<(), PublishError>>;
 #[derive(Debug)]
 struct Pending<F> {
     confirm: F,
-    publication: Publication,
+    publication: Arc<Publication>,
     reply: Reply,
     deadline: Instant,
     result: Option<lapin::Result<Confirmation>>,
@@ -71,7 +72,7 @@ impl<F: Future<Output = lapin::Result<Confirmation>> + Unpin> Confirms<F> {
     }
 
     /// Adds a publication, and polls it once, which is what puts it on the channel.
-    pub fn push(&mut self, mut confirm: F, publication: Publication, reply: Reply, deadline: Instant) {
+    pub fn push(&mut self, mut confirm: F, publication: Arc<Publication>, reply: Reply, deadline: Instant) {
         let polled = Pin::new(&mut confirm).poll(&mut Context::from_waker(Waker::noop()));
         let result = match polled {
             Poll::Ready(result) => Some(result),
@@ -221,7 +222,7 @@ mod tests {
                 let (done, confirm) = oneshot::channel();
                 let (reply, answer) = oneshot::channel();
                 let confirm = Box::pin(async move { confirm.await.expect("the test completes it") });
-                bench.confirms.push(confirm, publication(body), reply, Instant::now());
+                bench.confirms.push(confirm, publication(body).into(), reply, Instant::now());
                 bench.done.push(done);
                 bench.replies.push(answer);
             }

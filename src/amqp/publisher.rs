@@ -52,7 +52,7 @@ pub enum Link {
 pub type Observer = Arc<dyn Fn(Link) + Send + Sync>;
 
 struct Command {
-    publication: Publication,
+    publication: Arc<Publication>,
     reply: Reply,
 }
 
@@ -81,7 +81,7 @@ impl AmqpPublisher {
 }
 
 impl Publisher for AmqpPublisher {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish(&self, publication: Arc<Publication>) -> BoxFuture<'_, Result<(), PublishError>> {
         let (reply, answer) = oneshot::channel();
         async move {
             let gone = || PublishError::Connection("the publisher has stopped".into());
@@ -196,6 +196,7 @@ impl Task {
         channel: &Channel,
         confirms: &mut Confirms<Confirm>,
     ) -> End {
+        let channel = Arc::new(channel.clone());
         let (mut glance, mut look) = (every(GLANCE), every(LOOK_EVERY.min(self.confirm_timeout / 4)));
         loop {
             tokio::select! {
@@ -215,7 +216,7 @@ impl Task {
                     let Some(Command { publication, reply }) = command else {
                         return End::Closed;
                     };
-                    let confirm = publish(channel.clone(), publication.clone()).boxed();
+                    let confirm = publish(Arc::clone(&channel), Arc::clone(&publication)).boxed();
                     confirms.push(confirm, publication, reply, Instant::now() + self.confirm_timeout);
                 }
                 _ = look.tick() => {
@@ -281,10 +282,11 @@ impl Task {
 
 /// Publishes on the channel: done when the confirm has come. The first poll numbers the publication and
 /// puts its frames in lapin's queue, so that those of a burst go out together.
-async fn publish(channel: Channel, publication: Publication) -> lapin::Result<Confirmation> {
-    let Publication { exchange, routing_key, properties, body } = publication;
+async fn publish(channel: Arc<Channel>, publication: Arc<Publication>) -> lapin::Result<Confirmation> {
+    let Publication { exchange, routing_key, properties, body } = &*publication;
     let options = BasicPublishOptions { mandatory: true, immediate: false };
-    channel.basic_publish(exchange, routing_key, options, &body, properties).await?.await
+    let (exchange, routing_key) = (exchange.clone(), routing_key.clone());
+    channel.basic_publish(exchange, routing_key, options, body, properties.clone()).await?.await
 }
 
 /// Waits for confirms and answers whoever waits for them. Each that comes would wake the task, to poll all

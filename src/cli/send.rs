@@ -217,7 +217,7 @@ impl<'a> Sending<'a> {
     }
 
     fn publish(&mut self, place: Place, publication: Publication) {
-        let confirmed = self.publisher.publish(publication);
+        let confirmed = self.publisher.publish(publication.into());
         self.under_way.push(Box::pin(async move { (place, confirmed.await) }));
     }
 

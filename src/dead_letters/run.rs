@@ -207,7 +207,7 @@ impl<'a> State<'a> {
             // After a pause of the queue's own, no burst makes up for it.
             self.next_at = self.next_at.max(Instant::now()) + pause;
         }
-        let confirmed = self.publisher.publish(publication);
+        let confirmed = self.publisher.publish(publication.into());
         self.under_way.push(Box::pin(async move { (tag, key, confirmed.await) }));
     }
 

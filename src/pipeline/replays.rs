@@ -29,7 +29,7 @@ impl Pipeline {
     /// Tells whoever watches. Once, and whether it arrives or not: the watcher may be gone, and what is
     /// to be remembered is in the ledger and in the queues.
     pub(super) async fn tell_watcher(&self, word: Publication) {
-        if let Err(error) = self.publisher.publish(word).await {
+        if let Err(error) = self.publisher.publish(word.into()).await {
             debug!(%error, "nobody watches this replay any more");
         }
     }

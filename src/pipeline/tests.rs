@@ -41,8 +41,8 @@ struct Broker {
 }
 
 impl Publisher for Arc<Broker> {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
-        self.published.lock().expect("no panic under it").push(publication);
+    fn publish(&self, publication: Arc<Publication>) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.published.lock().expect("no panic under it").push((*publication).clone());
         async { Ok(()) }.boxed()
     }
 }

@@ -5,7 +5,7 @@ use crate::broker::Names;
 use std::{
     collections::BTreeMap,
     io::Write,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::Semaphore;
 
@@ -31,7 +31,7 @@ impl Broker {
 }
 
 impl Publisher for Broker {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish(&self, publication: Arc<Publication>) -> BoxFuture<'_, Result<(), PublishError>> {
         let body = String::from_utf8(publication.body.to_vec()).expect("UTF-8");
         Box::pin(async move {
             self.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());

@@ -47,7 +47,7 @@ struct FakeBroker {
 }
 
 impl Publisher for FakeBroker {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish(&self, publication: Arc<Publication>) -> BoxFuture<'_, Result<(), PublishError>> {
         let id =
             publication.properties.message_id().as_ref().expect("an id").as_str().parse().expect("a number");
         async move {

@@ -94,7 +94,7 @@ impl FakePublisher {
 }
 
 impl Publisher for FakePublisher {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish(&self, publication: Arc<Publication>) -> BoxFuture<'_, Result<(), PublishError>> {
         Box::pin(async move {
             let (world, instance) = (&self.world, self.instance);
             world.alive(instance).await;
