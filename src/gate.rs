@@ -112,6 +112,8 @@ pub struct Gate {
     changed: Notify,
     flow: watch::Sender<Flow>,
     view: watch::Sender<View>,
+    /// Whether the worker has the broker send it messages.
+    taking: watch::Sender<bool>,
 }
 
 struct Inner {
@@ -157,13 +159,28 @@ impl Gate {
             pacing: false,
         };
         let (flow, view) = (watch::Sender::new(inner.flow()), watch::Sender::new(inner.view()));
-        let (place, changed) = (Notify::new(), Notify::new());
-        Arc::new(Self { settings, inner: Mutex::new(inner), place, changed, flow, view })
+        let (place, changed, taking) = (Notify::new(), Notify::new(), watch::Sender::new(false));
+        Arc::new(Self { settings, inner: Mutex::new(inner), place, changed, flow, view, taking })
     }
 
     /// Whether messages are taken, now and at every change.
     pub fn flow(&self) -> watch::Receiver<Flow> {
         self.flow.subscribe()
+    }
+
+    /// Notes whether the worker has the broker send it messages.
+    pub fn takes(&self, taking: bool) {
+        self.taking.send_if_modified(|known| std::mem::replace(known, taking) != taking);
+    }
+
+    /// Waits until the broker sends no more messages: one that is given back before comes straight back.
+    /// Or until messages are taken again.
+    pub async fn stopped(&self) {
+        let (mut taking, mut flow) = (self.taking.subscribe(), self.flow.subscribe());
+        tokio::select! {
+            _ = taking.wait_for(|taking| !taking) => {}
+            _ = flow.wait_for(|flow| *flow == Flow::Open) => {}
+        }
     }
 
     /// The most calls at a time now.

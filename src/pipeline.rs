@@ -384,7 +384,11 @@ impl Journey<'_> {
         let gate = &self.pipeline.gate;
         let place = match self.interrupted(gate.enter(retry)).await {
             Some(Ok(place)) => place,
-            Some(Err(Refused::Paused)) | None => return Step::End(self.release()),
+            Some(Err(Refused::Paused)) => {
+                self.interrupted(gate.stopped()).await;
+                return Step::End(self.release());
+            }
+            None => return Step::End(self.release()),
             Some(Err(Refused::Budget)) => return Step::End(self.leave(Names::DELAYS[0].0)),
         };
         let intent = self.intent();

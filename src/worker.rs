@@ -57,6 +57,7 @@ impl Worker {
     async fn follow(&self, now: Flow, source: &mut dyn Source, flow: &mut watch::Receiver<Flow>) {
         match now {
             Flow::Open => {
+                self.pipeline.gate.takes(true);
                 let taking = async {
                     let permit = self.permit().await;
                     (source.next().await, permit)
@@ -118,6 +119,7 @@ impl Worker {
     /// Stops the flow and gives back what was fetched ahead.
     async fn give_back(&self, source: &mut dyn Source) {
         let fetched = source.pause().await;
+        self.pipeline.gate.takes(false);
         if !fetched.is_empty() {
             info!(messages = fetched.len(), "giving back what was fetched ahead");
         }

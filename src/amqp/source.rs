@@ -28,10 +28,12 @@ use lapin::{
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
-    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tracing::{info, warn};
 
 /// How long the broker may take to answer what it should answer at once.
@@ -68,7 +70,9 @@ struct Session {
     /// What the consumer had fetched when it was stopped.
     fetched: Vec<Delivery>,
     settled: mpsc::UnboundedSender<Settled>,
-    acks: JoinHandle<()>,
+    prefetch: u16,
+    /// What writes acknowledgements: on the channel, and on earlier ones that still have deliveries out.
+    acks: TaskTracker,
     lost: CancellationToken,
     _ends: DropGuard,
 }
@@ -136,10 +140,10 @@ impl AmqpSource {
     pub async fn close(&mut self) {
         if let Some(session) = self.session.take() {
             let Session { connection, channel, settled, acks, flow, getting, fetched, .. } = session;
-            drop((settled, flow, getting, fetched));
+            drop((channel, settled, flow, getting, fetched));
+            acks.close();
             let closing = async {
-                let _ = acks.await;
-                let _ = channel.close(200, "done".into()).await;
+                acks.wait().await;
                 let _ = connection.close(200, "done".into()).await;
             };
             let _ = timeout(ANSWER, closing).await;
@@ -254,8 +258,8 @@ impl Session {
             Err(Failure::Connection("the broker did not open the consumer in time".into()))
         })?;
         let lost = CancellationToken::new();
-        let (settled, receiver) = mpsc::unbounded_channel();
-        let acks = tokio::spawn(acknowledge(channel.clone(), receiver, lost.clone()));
+        let acks = TaskTracker::new();
+        let settled = settle(&acks, &channel, &lost);
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
         Ok(Self {
@@ -265,6 +269,7 @@ impl Session {
             getting: None,
             fetched: Vec::new(),
             settled,
+            prefetch: settings.prefetch,
             acks,
             lost,
             _ends: ends,
@@ -282,8 +287,7 @@ impl Session {
             settings.topology.verify(&topology).await
         };
         standing.map_err(Failure::Topology)?;
-        let channel = connection.create_channel().await.map_err(broken)?;
-        channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await.map_err(broken)?;
+        let channel = limited(connection, settings.prefetch).await.map_err(broken)?;
         Ok((channel, topology))
     }
 
@@ -338,9 +342,19 @@ impl Session {
                 let delivery = wrap(delivery?, &self.settled, &self.lost);
                 self.fetched.push(delivery);
             }
+            self.renew().await?;
             self.flow = Flow::Paused;
         }
         Ok(std::mem::take(&mut self.fetched))
+    }
+
+    /// Goes on with a new channel. A quorum queue can deliver to a consumer after the broker has said that
+    /// it is cancelled (measured on 3.10); lapin drops such a delivery, and it would be stuck for as long as
+    /// its channel lives. The old one ends with its last settlement, and gives back what nobody holds.
+    async fn renew(&mut self) -> lapin::Result<()> {
+        self.channel = limited(&self.connection, self.prefetch).await?;
+        self.settled = settle(&self.acks, &self.channel, &self.lost);
+        Ok(())
     }
 
     /// One message. Safe to drop and call again: what was asked for comes with the next call of this or of `pause`.
@@ -371,7 +385,21 @@ async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer
     channel.basic_consume(queue, ShortString::default(), options, arguments).await
 }
 
-/// Writes acknowledgements in batches until every handle is gone or the channel fails.
+/// A channel with room for so many deliveries.
+async fn limited(connection: &Connection, prefetch: u16) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    Ok(channel)
+}
+
+/// Starts a task that settles on a channel what its handles say, and closes it when they are gone.
+fn settle(acks: &TaskTracker, channel: &Channel, lost: &CancellationToken) -> mpsc::UnboundedSender<Settled> {
+    let (settled, receiver) = mpsc::unbounded_channel();
+    acks.spawn(acknowledge(channel.clone(), receiver, lost.clone()));
+    settled
+}
+
+/// Writes acknowledgements in batches until the channel fails, or every handle is gone: then it closes it.
 async fn acknowledge(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<Settled>,
@@ -399,6 +427,7 @@ async fn acknowledge(
                     if let Err(error) = write(&channel, &mut acks, true).await {
                         warn!(%error, "the last acknowledgements could not be written");
                     }
+                    let _ = channel.close(200, "done".into()).await;
                     return;
                 }
             },

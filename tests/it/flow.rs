@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use imin_customer_worker::{
     amqp::{AmqpSource, Endpoint, source, topology::Topology},
     broker::{Delivery, Source},
+    message::Properties,
 };
+use lapin::options::BasicPublishOptions;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
@@ -93,6 +95,51 @@ async fn a_pause_that_nobody_waits_for_can_be_repeated() {
     };
     timeout(PATIENCE, rest).await.expect("nothing is held for nobody");
     all.into_iter().for_each(Delivery::ack);
+    source.close().await;
+    assert_eq!(world.left("customers.create").await, 0);
+}
+
+/// Messages that come while the consumer is being cancelled: a quorum queue sends some of them when the
+/// broker has said already that it is.
+#[tokio::test]
+async fn a_message_that_comes_while_the_flow_stops_is_not_stuck() {
+    const ROUNDS: usize = 300;
+    const BURST: usize = 20;
+    let world = World::start().await;
+    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
+    let topology = Topology::new(&names(), Some(100));
+    let settings = source::Settings { queue: names().queue, prefetch: 1_000, topology, apply: false };
+    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
+    source.prepare().await.expect("the topology stands");
+    let connection = world.vhost.connect().await;
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut seen = BTreeSet::new();
+    for round in 0..ROUNDS {
+        let sending = async {
+            for n in 0..BURST {
+                let properties = Properties::default().with_message_id(format!("{round}-{n}").into());
+                let (exchange, queue) = ("".into(), names().queue.as_str().into());
+                let options = BasicPublishOptions::default();
+                channel.basic_publish(exchange, queue, options, b"{}", properties).await.expect("sent");
+            }
+        };
+        let taking = async {
+            let first = source.next().await;
+            for delivery in std::iter::once(first).chain(source.pause().await) {
+                seen.insert(id(&delivery));
+                delivery.ack();
+            }
+        };
+        timeout(PATIENCE, async { tokio::join!(sending, taking) }).await.expect("one of them comes");
+    }
+    let rest = async {
+        while seen.len() < ROUNDS * BURST {
+            let delivery = source.next().await;
+            seen.insert(id(&delivery));
+            delivery.ack();
+        }
+    };
+    timeout(PATIENCE, rest).await.expect("all of them come");
     source.close().await;
     assert_eq!(world.left("customers.create").await, 0);
 }
