@@ -463,6 +463,11 @@ impl Place {
         self.leave.probe
     }
 
+    /// The call goes out now: what the ledger took before is no answer of imin's.
+    pub fn call(&mut self, now: Instant) {
+        self.started = now;
+    }
+
     /// Tells the gate what came of the call.
     pub fn report(mut self, answer: &Answer) {
         self.reported = true;

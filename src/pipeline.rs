@@ -497,7 +497,7 @@ impl Journey<'_> {
     }
 
     /// Calls, and tells the gate and the metrics. Aborted, the outcome is nobody's to know.
-    async fn ask(&self, place: Place) -> Answer {
+    async fn ask(&self, mut place: Place) -> Answer {
         let request = Create {
             key: self.event.key,
             body: self.event.request.clone(),
@@ -506,6 +506,7 @@ impl Journey<'_> {
             resends: self.travel.failures,
         };
         let started = Instant::now();
+        place.call(started);
         let metrics = &self.pipeline.metrics;
         let answer = tokio::select! {
             biased;

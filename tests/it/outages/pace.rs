@@ -77,16 +77,16 @@ async fn narrow() -> Stage {
 #[tokio::test]
 async fn a_slow_imin_gets_fewer_calls_at_a_time_and_is_kept_busy() {
     let mut stage = narrow().await;
-    stage.send(0..600).await;
+    stage.send(0..900).await;
     let since = Instant::now();
     let mut worker = stage.settings().set("CONCURRENCY", "64").start().ready().await;
-    worker.until("concurrency_limit", |limit| limit <= 24.0).await;
+    worker.until("concurrency_limit", |limit| limit <= 32.0).await;
     let mut lowest = 64.0_f64;
-    while stage.sandbox.accounts().total < 600 {
+    while stage.sandbox.accounts().total < 900 {
         lowest = lowest.min(worker.metric("concurrency_limit").await);
         poll().await;
     }
-    println!("600 events in {:.1?} (3.8 s at best), {lowest} calls at a time at the lowest", since.elapsed());
+    println!("900 events in {:.1?} (5.6 s at best), {lowest} calls at a time at the lowest", since.elapsed());
     assert!(lowest >= 8.0, "imin could take eight, the worker asked for {lowest} at a time");
     stage.balance(&worker).await;
     worker.stop().await;
