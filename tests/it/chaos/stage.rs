@@ -221,9 +221,11 @@ impl Stage {
     }
 
     /// Has others take the workers' places for what is left. While that is only what imin fails for good, it
-    /// is an outage to a worker: its breaker stays open, and it rightly gives nothing up. So these have none.
+    /// is an outage to a worker: its breaker stays open, it calls once at a time, and it rightly gives nothing
+    /// up. So these do neither.
     pub(super) async fn clear(&mut self) {
-        let settings = self.settings.clone().set("BREAKER_MIN_CALLS", "1000000");
+        let settings =
+            self.settings.clone().set("BREAKER_MIN_CALLS", "1000000").set("ADAPTIVE_CONCURRENCY", "false");
         for worker in std::mem::take(&mut self.workers) {
             self.end(worker, false).await;
             self.workers.push(settings.start());
