@@ -8,6 +8,7 @@ SHELL := bash
 scripts := .ci/run $(wildcard deploy/*/*.sh) benches/peers/prepare.sh
 bench := $${CARGO_TARGET_DIR:-target}/release/examples/bench
 cargo_deny := $(shell command -v cargo-deny || echo .cache/tools/bin/cargo-deny)
+cargo_llvm_cov := $(shell command -v cargo-llvm-cov || echo .cache/tools/bin/cargo-llvm-cov)
 cargo_fuzz := $(shell command -v cargo-fuzz || echo .cache/tools/bin/cargo-fuzz)
 
 .PHONY: help
@@ -22,6 +23,13 @@ demo: ## Shows it at work: a broker, an imin and a few hundred signups, all on t
 test: ## Runs every test, on real brokers that it starts and ends itself.
 	@deploy/scripts/ensure.sh test
 	cargo test --locked
+
+# What a test kills or aborts tells nothing, so a line that only such a worker reached shows as missed.
+.PHONY: coverage
+coverage: $(cargo_llvm_cov) ## Shows which lines no test reaches, in .cache/coverage (TESTS=--lib for a part, in a minute or two).
+	@deploy/scripts/ensure.sh test
+	rustup component add llvm-tools
+	$(cargo_llvm_cov) llvm-cov test --locked --html --output-dir .cache/coverage $(TESTS)
 
 .PHONY: bench
 bench: bench-build ## Measures it against peers and against the broker's limit: about an hour (BENCH='--rounds 1 …').
@@ -89,7 +97,7 @@ build: ## Builds the two binaries as they are shipped, into target/release.
 
 .PHONY: clean
 clean: ## Removes what was built and fetched for this repository.
-	rm -rf target .cache
+	rm -rf target fuzz/target .cache
 
 # Unoptimised: it takes half the time to build, and reads one lock file.
 .cache/tools/bin/cargo-deny:
@@ -99,3 +107,7 @@ clean: ## Removes what was built and fetched for this repository.
 .cache/tools/bin/cargo-fuzz:
 	@deploy/scripts/ensure.sh build
 	cargo install cargo-fuzz@0.13.2 --locked --debug --root .cache/tools
+
+.cache/tools/bin/cargo-llvm-cov:
+	@deploy/scripts/ensure.sh build
+	cargo install cargo-llvm-cov@0.9.1 --locked --debug --root .cache/tools

@@ -79,3 +79,27 @@ pub fn number(value: &Value) -> Option<u64> {
 pub fn long(text: &str) -> Value {
     Value::LongString(text.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_in_whichever_width_it_comes() {
+        for value in [
+            Value::ShortShortInt(7),
+            Value::ShortShortUInt(7),
+            Value::ShortInt(7),
+            Value::ShortUInt(7),
+            Value::LongInt(7),
+            Value::LongUInt(7),
+            Value::LongLongInt(7),
+            Value::Timestamp(7),
+        ] {
+            assert_eq!(number(&value), Some(7), "{value:?}");
+        }
+        for value in [Value::LongInt(-1), Value::Double(7.0), Value::Boolean(true), long("7")] {
+            assert_eq!(number(&value), None, "{value:?}");
+        }
+    }
+}

@@ -13,7 +13,7 @@
 //!
 //! | endpoint | does |
 //! |---|---|
-//! | `GET /sandbox/accounts` | every account, and calls and accounts of each `Idempotency-Key` |
+//! | `GET /sandbox/accounts` | every account and the fault of its call, and calls and accounts of each `Idempotency-Key` |
 //! | `DELETE /sandbox/accounts` | forgets them, and the statistics |
 //! | `GET /sandbox/stats` | calls by how they ended, accounts, doubles, calls in flight |
 //! | `GET`, `PUT`, `DELETE /sandbox/faults` | `{"faults": ["503x2", "reset-after@10%"], "seed": 7}`; with `"addresses": false` no address gets the faults that it asks for |

@@ -231,6 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_any_kind_is_seen_in_full_where_it_is_the_workers_own() {
+        for (value, seen, masked) in [
+            (Value::Boolean(true), "true", "(boolean)"),
+            (Value::Void, "null", "null"),
+            (Value::Float(0.5), "0.5", MASK),
+            (Value::Double(0.25), "0.25", MASK),
+            (Value::ShortShortInt(-1), "-1", MASK),
+            (Value::ShortInt(-2), "-2", MASK),
+            (Value::LongInt(-3), "-3", MASK),
+            (Value::LongLongInt(-4), "-4", MASK),
+            (Value::Timestamp(5), "5", "(number)"),
+            (Value::ByteArray(vec![0xff].into()), "(bytes)", MASK),
+        ] {
+            assert_eq!(
+                (header("failure-x", &value).as_str(), header("mine", &value).as_str()),
+                (seen, masked)
+            );
+        }
+    }
+
+    #[test]
     fn no_text_talks_to_a_terminal() {
         assert_eq!(plain("a\u{1b}[31mb\u{9b}c\r\n"), "a\\u{1b}[31mb\\u{9b}c\\u{d}\n");
     }

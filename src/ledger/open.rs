@@ -8,7 +8,7 @@ use super::{
     postgres::PostgresLedger,
     sqlite::SqliteLedger,
 };
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 mod url;
@@ -49,19 +49,6 @@ impl Options {
             max_pages: None,
             on_commit: Arc::new(|_| {}),
         }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("instance", &self.instance)
-            .field("retention", &self.retention)
-            .field("lease", &self.lease)
-            .field("timeout", &self.timeout)
-            .field("ca_file", &self.ca_file)
-            .field("max_pages", &self.max_pages)
-            .finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the identifiers, the count for each `Idempotency-Key` and the journal. An account is its
 //! number: the identifier is that number in disguise, so that none has to be stored or looked up.
 
+use super::fault::Effect;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -50,6 +51,9 @@ pub struct Listed {
     pub idempotency_key: Option<String>,
     /// The first 16 hexadecimal digits of the e-mail address's SHA-256; none after a restart.
     pub email_hash: Option<String>,
+    /// What went wrong in the call that made it; none where its answer was as it should be, and after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// All accounts.
@@ -58,6 +62,8 @@ pub(super) struct Accounts {
     /// The number of the first account, above 0 once accounts were forgotten.
     first: u64,
     made: Vec<Account>,
+    /// The few whose call met a fault, by their number.
+    faults: HashMap<u64, Effect>,
     keys: HashMap<Arc<str>, Tally>,
     kept: usize,
     journal: Option<File>,
@@ -130,6 +136,13 @@ impl Accounts {
         key
     }
 
+    /// Notes what goes wrong in the call that made the last account.
+    pub(super) fn goes_wrong(&mut self, effect: Effect) {
+        if effect != Effect::Serve {
+            self.faults.insert(self.next().wrapping_sub(1), effect);
+        }
+    }
+
     /// The body that such an account was made from; empty where it was not kept.
     pub(super) fn find(&self, identifier: &str) -> Option<&[u8]> {
         let index = number(identifier)?.wrapping_sub(self.first);
@@ -159,6 +172,7 @@ impl Accounts {
             idempotency_key: account.key.as_deref().map(str::to_owned),
             email_hash: (account.email != [0; 8])
                 .then(|| format!("{:016x}", u64::from_be_bytes(account.email))),
+            fault: self.faults.get(&number).map(ToString::to_string),
         })
     }
 
@@ -169,6 +183,7 @@ impl Accounts {
         }
         self.first = self.next();
         self.made.clear();
+        self.faults.clear();
         self.keys.clear();
         self.kept = 0;
         Ok(())

@@ -122,7 +122,7 @@ async fn answer(shared: &Shared, key: Option<&str>, body: &Bytes) -> Result<Repl
     work(shared, shared.latency + fault.map_or(Duration::ZERO, |fault: Fault| fault.delay)).await;
     let effect = fault.map_or(Effect::Serve, |fault| fault.effect);
     let made = match &customer {
-        Ok(customer) if effect.makes() => Some(make(shared, key, customer, body)),
+        Ok(customer) if effect.makes() => Some(make(shared, key, customer, body, effect)),
         _ => None,
     };
     let identifier = match made.transpose() {
@@ -160,8 +160,9 @@ fn make(
     key: Option<&str>,
     customer: &Customer<'_>,
     body: &[u8],
+    effect: Effect,
 ) -> Result<String, Box<Reply>> {
-    let made = shared.state.make(key, &customer.email, body);
+    let made = shared.state.make(key, &customer.email, body, effect);
     made.map_err(|error| {
         let description = format!("The journal cannot be written: {error}");
         Box::new(reply::error(StatusCode::SERVICE_UNAVAILABLE, &description))

@@ -4,7 +4,7 @@
 
 use super::{
     accounts::{Accounts, Listed, Tally},
-    fault::{self, Fault},
+    fault::{self, Effect, Fault},
 };
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -135,8 +135,18 @@ impl State {
         inner.pick()
     }
 
-    pub(super) fn make(&self, key: Option<&str>, email: &str, body: &[u8]) -> io::Result<String> {
-        self.lock().accounts.make(key, email, body)
+    /// Makes an account, in a call that goes on like this.
+    pub(super) fn make(
+        &self,
+        key: Option<&str>,
+        email: &str,
+        body: &[u8],
+        effect: Effect,
+    ) -> io::Result<String> {
+        let mut inner = self.lock();
+        let identifier = inner.accounts.make(key, email, body)?;
+        inner.accounts.goes_wrong(effect);
+        Ok(identifier)
     }
 
     pub(super) fn find(&self, identifier: &str) -> Option<Vec<u8>> {
@@ -307,6 +317,21 @@ mod tests {
         assert!((150..250).contains(&hits), "{hits}");
         assert_eq!(rolls(7), rolls(7));
         assert_ne!(rolls(7), rolls(8));
+    }
+
+    #[test]
+    fn an_account_tells_what_went_wrong_in_its_call() {
+        let state = state(&[], 0);
+        for effect in [Effect::Serve, Effect::Reset { after: true }] {
+            state.make(None, "a@b.example", b"{}", effect).unwrap();
+        }
+        let told = |state: &State| -> Vec<_> {
+            state.accounts().accounts.into_iter().map(|account| account.fault).collect()
+        };
+        assert_eq!(told(&state), [None, Some("reset-after".into())]);
+        state.forget().unwrap();
+        state.make(None, "a@b.example", b"{}", Effect::Serve).unwrap();
+        assert_eq!(told(&state), [None]);
     }
 
     #[test]

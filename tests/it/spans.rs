@@ -199,6 +199,27 @@ async fn what_its_sender_did_not_sample_passes_as_it_came() {
 }
 
 #[tokio::test]
+async fn the_sampler_decides_which_traces_are_taken() {
+    let (mut world, collector) = (World::start().await, Collector::start().await);
+    let settings = traced(&world, &collector);
+    for (sampler, share, taken) in [
+        ("always_off", "1", false),
+        ("traceidratio", "0", false),
+        ("traceidratio", "1", true),
+        // Not asked: the sender did sample its trace.
+        ("parentbased_always_off", "0", true),
+    ] {
+        let before = collector.count();
+        let sampled = settings.clone().set("OTEL_TRACES_SAMPLER", sampler);
+        let mut worker = sampled.set("OTEL_TRACES_SAMPLER_ARG", share).start().ready().await;
+        send(&world, &format!("{sampler}-{share}"), "delay-1ms", "01").await;
+        world.created(1).await;
+        worker.stop().await;
+        assert_eq!(collector.count() > before, taken, "{sampler} {share}");
+    }
+}
+
+#[tokio::test]
 async fn where_no_endpoint_is_set_nothing_is_sent_and_traces_pass() {
     let (mut world, collector) = (World::start().await, Collector::start().await);
     let mut worker = traced(&world, &collector).unset("OTEL_EXPORTER_OTLP_ENDPOINT").start().ready().await;

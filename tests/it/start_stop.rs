@@ -69,6 +69,24 @@ async fn config_show_masks_what_is_secret() {
     assert_eq!((&concurrency["value"], &concurrency["source"]), (&"7".into(), &"environment".into()));
 }
 
+/// What a container's health check runs.
+#[tokio::test]
+async fn a_healthcheck_asks_the_worker_itself() {
+    let world = World::start().await;
+    let mut worker = world.settings().start().ready().await;
+    let check = async |addr: &str| {
+        let said = Settings::new(&[("ADMIN_ADDR", addr)]).run(&["healthcheck"]).await;
+        (said.status.code(), String::from_utf8(said.stderr).expect("UTF-8"))
+    };
+    let admin = worker.admin().await;
+    assert_eq!(check(&admin).await, (Some(0), String::new()));
+    let (code, words) = check(&world.sandbox.addr().to_string()).await;
+    assert!(code == Some(1) && words.contains("not that the worker lives"), "somebody else: {words}");
+    worker.stop().await;
+    let (code, words) = check(&admin).await;
+    assert!(code == Some(1) && words.contains(&admin), "{words}");
+}
+
 #[tokio::test]
 async fn a_broker_that_is_not_there_yet_is_waited_for() {
     let mut world = World::start().await;

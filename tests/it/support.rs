@@ -8,5 +8,6 @@ pub(crate) mod door;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod slow;
+pub(crate) mod terminator;
 pub(crate) mod worker;
 pub(crate) mod world;

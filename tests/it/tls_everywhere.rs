@@ -6,43 +6,13 @@ use crate::support::{
     broker::Broker,
     collector::Collector,
     postgres::Postgres,
+    terminator::{HERE, terminator},
     worker::{PATIENCE, Settings, poll},
     world::{World, customer, json},
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
-use std::{net::SocketAddr, path::Path, sync::Arc};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    time::timeout,
-};
-use tokio_rustls::TlsAcceptor;
-
-const HERE: &[&str] = &["127.0.0.1", "localhost"];
-
-/// Speaks TLS with this identity, and passes on what comes to `target`.
-async fn terminator(identity: &Identity, target: SocketAddr) -> SocketAddr {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let chain = vec![CertificateDer::from_pem_file(&identity.certificate).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                // A client that does not trust us hangs up here.
-                let Ok(mut inside) = acceptor.accept(stream).await else { return };
-                let mut outside = TcpStream::connect(target).await.unwrap();
-                let _ = copy_bidirectional(&mut inside, &mut outside).await;
-            });
-        }
-    });
-    address
-}
+use std::{net::SocketAddr, path::Path};
+use tokio::time::timeout;
 
 /// A broker that speaks TLS on this port with those who show a certificate of the authority's.
 fn broker(authority: &Authority, port: u16) -> Broker {

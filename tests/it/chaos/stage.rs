@@ -3,15 +3,19 @@
 use super::{
     check::Books,
     dice::Dice,
-    faults::{Fault, Line},
+    faults::{Fault, Line, Stranger},
+    stream::Sent,
 };
 use crate::support::{
+    authority::Authority,
     broker::{Broker, Vhost},
     postgres::{self, Postgres},
     proxy::{Proxy, Way},
+    terminator::{HERE, terminator},
     worker::{Settings, Worker},
-    world::{KEY, names},
+    world::{KEY, json, names},
 };
+use futures_util::StreamExt;
 use imin_customer_worker::{
     amqp::topology::Topology,
     broker::Names,
@@ -19,19 +23,40 @@ use imin_customer_worker::{
     sandbox::{Options, Sandbox},
 };
 use lapin::{
-    options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
+    Channel, Consumer,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{os::unix::process::ExitStatusExt, path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 /// The queue of the created events.
 const EVENTS: &str = "chaos.events";
+/// The queue of the dead letters.
+const DEAD: &str = "customers.create.dead";
+/// After how many attempts an event is given up: more than any needs that imin does not fail for good.
+pub(super) const ATTEMPTS: u32 = 20;
+/// A name that nobody may have (RFC 2606).
+const NOBODY: &str = "imin.invalid";
 
 pub(super) struct Stage {
     broker: Arc<Broker>,
     sandbox: Sandbox,
+    /// TLS with a certificate that nobody should trust.
+    stranger: SocketAddr,
+    _authority: Authority,
     ledger: Ledger,
     to_broker: Proxy,
     to_imin: Proxy,
@@ -40,6 +65,9 @@ pub(super) struct Stage {
     workers: Vec<Worker>,
     park: bool,
     log: Vec<String>,
+    calls: BTreeMap<String, u64>,
+    created: Vec<Message>,
+    dead: Vec<Message>,
 }
 
 enum Ledger {
@@ -54,14 +82,18 @@ impl Stage {
         let options = Options { api_key: Some(KEY.into()), seed, ..Options::default() };
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
         let to_broker = Proxy::to(&broker.vhost().url).await;
-        let to_imin = Proxy::to(&sandbox.base_url().replace("http://", "http://imin@")).await;
+        let authority = Authority::new();
+        let imin = terminator(&authority.server(HERE), sandbox.addr()).await;
+        let stranger = terminator(&Authority::new().server(HERE), sandbox.addr()).await;
+        let to_imin = Proxy::to(&format!("https://imin@{imin}/api/v2")).await;
         let (ledger, to_ledger) = ledger(seed.is_multiple_of(2)).await;
         let park = seed & 2 != 0;
         let url = match (&ledger, &to_ledger) {
             (_, Some(proxy)) => proxy.url().to_owned(),
             (ledger, None) => format!("sqlite://{}", ledger.file().display()),
         };
-        let settings = settings(&to_broker, &to_imin, &url, park);
+        let settings = settings(&to_broker, &to_imin, &url, park)
+            .set("IMIN_CA_FILE", authority.file().display().to_string());
         let workers = if to_ledger.is_some() { 2 + (seed >> 2 & 1) } else { 1 };
         let workers: Vec<_> = (0..workers).map(|_| settings.start()).collect();
         for worker in &workers {
@@ -70,6 +102,8 @@ impl Stage {
         Self {
             broker,
             sandbox,
+            stranger,
+            _authority: authority,
             ledger,
             to_broker,
             to_imin,
@@ -78,6 +112,9 @@ impl Stage {
             workers,
             park,
             log: Vec::new(),
+            calls: BTreeMap::new(),
+            created: Vec::new(),
+            dead: Vec::new(),
         }
     }
 
@@ -94,16 +131,19 @@ impl Stage {
         let moment = Duration::from_millis(200 + dice.below(2500));
         match fault {
             Fault::KillWorker | Fault::StopWorker => {
-                let mut worker = self.take(dice);
-                if fault == Fault::KillWorker {
-                    worker.signal("KILL");
-                    let status = worker.end().await;
-                    assert_eq!(status.signal(), Some(9), "it had ended before:\n{:#?}", worker.log.lines());
-                } else {
-                    worker.stop().await
-                }
-                self.log.extend(worker.log.lines());
+                let worker = self.take(dice);
+                self.end(worker, fault == Fault::KillWorker).await;
                 sleep(moment / 4).await;
+                self.workers.push(self.settings.start());
+            }
+            Fault::Misname => {
+                let worker = self.take(dice);
+                self.end(worker, false).await;
+                let url = self.to_imin.url().replace("imin@127.0.0.1", NOBODY);
+                let misled = self.settings.clone().set("IMIN_BASE_URL", url).start();
+                // It is to get as far as calling.
+                sleep(Duration::from_secs(1) + moment).await;
+                self.end(misled, dice.below(2) == 0).await;
                 self.workers.push(self.settings.start());
             }
             Fault::FreezeWorker => {
@@ -142,6 +182,17 @@ impl Stage {
                 })
                 .await;
             }
+            Fault::Mislead(stranger) => {
+                let target = match stranger {
+                    Stranger::Plain => self.sandbox.addr(),
+                    Stranger::Untrusted => self.stranger,
+                };
+                self.for_a(moment, Line::Imin, |proxy| {
+                    proxy.mislead(target);
+                    proxy.cut();
+                })
+                .await;
+            }
             Fault::Imin(word) => {
                 self.sandbox.set_faults(vec![word.parse().expect("a fault")], dice.below(1000));
                 sleep(moment).await;
@@ -169,27 +220,72 @@ impl Stage {
         }
     }
 
+    /// Has others take the workers' places for what is left. While that is only what imin fails for good, it
+    /// is an outage to a worker: its breaker stays open, it calls once at a time, and it rightly gives nothing
+    /// up. So these do neither.
+    pub(super) async fn clear(&mut self) {
+        let settings =
+            self.settings.clone().set("BREAKER_MIN_CALLS", "1000000").set("ADAPTIVE_CONCURRENCY", "false");
+        for worker in std::mem::take(&mut self.workers) {
+            self.end(worker, false).await;
+            self.workers.push(settings.start());
+        }
+    }
+
+    /// Takes what has come to its end, until every one of these events has.
+    pub(super) async fn told_of(&mut self, sent: &Sent) {
+        let mut left: BTreeSet<String> = sent.events.keys().cloned().collect();
+        let ended = self.created.iter().map(cause).chain(self.dead.iter().map(id));
+        for id in ended {
+            left.remove(&id);
+        }
+        let connection = self.broker.vhost().connect().await;
+        let channel = connection.create_channel().await.expect("a channel");
+        let (mut created, mut dead) = (consume(&channel, EVENTS).await, consume(&channel, DEAD).await);
+        while !left.is_empty() {
+            let (next, name, to): (_, fn(&Message) -> String, _) = tokio::select! {
+                next = created.next() => (next, cause, &mut self.created),
+                next = dead.next() => (next, id, &mut self.dead),
+            };
+            let next = next.expect("nobody cancels").expect("the broker stands");
+            next.ack(BasicAckOptions::default()).await.expect("the broker stands");
+            let next = Message::from(next);
+            left.remove(&name(&next));
+            to.push(next);
+        }
+        // What was acknowledged is gone for good then, and what was not comes again.
+        connection.close(200, "done".into()).await.expect("the broker stands");
+    }
+
     /// Whether no message is anywhere but at its end.
     pub(super) async fn is_quiet(&self) -> bool {
-        let (ends, queues) = ([EVENTS, "customers.create.dead"], self.queues().await);
+        let (ends, queues) = ([EVENTS, DEAD], self.queues().await);
         queues.iter().all(|(name, messages)| ends.contains(&name.as_str()) || *messages == 0)
     }
 
     /// Ends everything, and reads what there is to read.
     pub(super) async fn close(mut self) -> Books {
         let queues = self.queues().await;
-        for mut worker in std::mem::take(&mut self.workers) {
+        for worker in std::mem::take(&mut self.workers) {
             let (_, metrics) = worker.get("/metrics").await;
             self.log.extend(metrics.lines().map(str::to_owned));
-            worker.stop().await;
-            self.log.extend(worker.log.lines());
+            self.end(worker, false).await;
         }
         let vhost = self.broker.vhost();
-        let created = drain(&vhost, EVENTS).await;
-        let dead = drain(&vhost, "customers.create.dead").await;
-        let accounts = self.sandbox.accounts().accounts;
-        let rows = self.ledger.rows().await;
-        Books { park: self.park, created, dead, accounts, rows, queues, log: self.log }
+        self.created.extend(drain(&vhost, EVENTS).await);
+        self.dead.extend(drain(&vhost, DEAD).await);
+        let imin = self.sandbox.accounts();
+        Books {
+            park: self.park,
+            created: self.created,
+            dead: self.dead,
+            accounts: imin.accounts,
+            called: imin.keys.into_iter().map(|(key, tally)| (key, tally.calls)).collect(),
+            rows: self.ledger.rows().await,
+            queues,
+            log: self.log,
+            calls: self.calls,
+        }
     }
 
     /// Every queue, and how many messages it holds, those included that are delivered to somebody.
@@ -205,6 +301,36 @@ impl Stage {
     fn take(&mut self, dice: &mut Dice) -> Worker {
         let worker = dice.below(self.workers.len() as u64);
         self.workers.swap_remove(usize::try_from(worker).expect("small"))
+    }
+
+    /// Ends a worker, and keeps what it has said. Its end is its own, and no earlier one.
+    async fn end(&mut self, mut worker: Worker, kill: bool) {
+        self.count(&worker).await;
+        if kill {
+            worker.signal("KILL");
+            let status = worker.end().await;
+            assert_eq!(status.signal(), Some(9), "it had ended before:\n{:#?}", worker.log.lines());
+        } else {
+            worker.stop().await;
+        }
+        self.log.extend(worker.log.lines());
+    }
+
+    /// Counts a worker's calls by how they ended, unless it is too young to tell.
+    async fn count(&mut self, worker: &Worker) {
+        if !worker.log.lines().iter().any(|line| line.contains("admin endpoints")) {
+            return;
+        }
+        let asked = timeout(Duration::from_secs(1), worker.get("/metrics")).await;
+        let (_, metrics) = asked.unwrap_or_default();
+        let calls = metrics.lines().filter_map(|line| {
+            let (status, count) =
+                line.strip_prefix("customer_worker_api_requests_total{status=\"")?.split_once("\"} ")?;
+            Some((status, count.parse::<u64>().ok()?))
+        });
+        for (status, count) in calls.filter(|(_, count)| *count > 0) {
+            *self.calls.entry(status.to_owned()).or_default() += count;
+        }
     }
 
     /// SQLite has no line.
@@ -226,13 +352,12 @@ impl Stage {
 
     fn mend(&self, line: Line) {
         if let Some(proxy) = self.proxy(line) {
-            proxy.refuse(false);
-            proxy.pass();
+            proxy.mend();
         }
     }
 }
 
-/// Short waits, and enough attempts that nothing but imin's word ends an event.
+/// Short waits, and enough attempts that only what imin fails for good is ever given up.
 fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings {
     // A disk that is full is an error to the worker, as it is to others, and no signal that ends it.
     let bounded = r#"trap '' XFSZ; exec "$0" "$@""#;
@@ -252,7 +377,7 @@ fn settings(broker: &Proxy, imin: &Proxy, ledger: &str, park: bool) -> Settings 
         ("CONCURRENCY", "16"),
         ("RETRY_INITIAL", "50ms"),
         ("RETRY_MAX_INTERVAL", "1s"),
-        ("RETRY_MAX_ATTEMPTS", "1000"),
+        ("RETRY_MAX_ATTEMPTS", &ATTEMPTS.to_string()),
         ("BREAKER_PROBE_INTERVAL", "200ms"),
         ("MISCONFIGURED_PROBE_INTERVAL", "200ms"),
         ("SHUTDOWN_GRACE", "3s"),
@@ -356,6 +481,21 @@ async fn declare(vhost: &Vhost) {
     channel.queue_bind(EVENTS.into(), exchange, key, options, none).await.expect("bound");
 }
 
+/// The event of a created event.
+fn cause(created: &Message) -> String {
+    json(created)["causationid"].as_str().expect("a text").to_owned()
+}
+
+/// The event of a dead letter.
+fn id(letter: &Message) -> String {
+    letter.properties.message_id().as_ref().expect("an id").to_string()
+}
+
+async fn consume(channel: &Channel, queue: &str) -> Consumer {
+    let options = BasicConsumeOptions::default();
+    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.expect("it stands")
+}
+
 /// Every message of a queue.
 async fn drain(vhost: &Vhost, queue: &str) -> Vec<Message> {
     let connection = vhost.connect().await;
@@ -364,14 +504,7 @@ async fn drain(vhost: &Vhost, queue: &str) -> Vec<Message> {
     while let Some(got) =
         channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.expect("it stands")
     {
-        let got = got.delivery;
-        all.push(Message {
-            body: got.data.into(),
-            properties: got.properties,
-            exchange: got.exchange,
-            routing_key: got.routing_key,
-            redelivered: got.redelivered,
-        });
+        all.push(Message::from(got.delivery));
     }
     all
 }

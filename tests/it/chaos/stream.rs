@@ -28,9 +28,14 @@ pub(super) enum Kind {
     Refused,
     /// As a dead letter: imin makes the account and does not say which.
     Unusable,
+    /// As a dead letter: imin fails for as long as anybody tries.
+    Hopeless,
     /// As a dead letter, and imin never hears of it.
     Invalid,
 }
+
+/// What imin fails for good, with and without an account that comes of it.
+const HOPELESS: [&str; 3] = ["+fault-503", "+fault-500-afterx1+fault-503", "+fault-502"];
 
 /// Everything that was sent.
 #[derive(Default)]
@@ -91,8 +96,10 @@ fn event(number: u64) -> (Kind, String) {
     let fault = match kind {
         0 | 1 => return (Kind::Invalid, String::new()),
         2 => Dice::new(!number).one(&["+fault-422-echo", "+fault-409", "+fault-410"]),
-        3 => Dice::new(!number).one(&["+fault-400-echo", "+fault-413", "+fault-415"]),
-        4 => Dice::new(!number).one(&["+fault-no-identifier", "+fault-gzip", "+fault-endless"]),
+        3 => Dice::new(!number).one(&["+fault-400-echo", "+fault-413", "+fault-415", "+fault-451"]),
+        4 => {
+            Dice::new(!number).one(&["+fault-no-identifier", "+fault-gzip", "+fault-endless", "+fault-huge"])
+        }
         5 => Dice::new(!number).one(&["+fault-garbage", "+fault-cut", "+fault-drip"]),
         6 => "+fault-503x2",
         7 => "+fault-500-afterx1",
@@ -101,14 +108,15 @@ fn event(number: u64) -> (Kind, String) {
         10 => "+fault-429-retry-after-1x1",
         11 => "+fault-timeout-afterx1",
         12 => "+fault-delay-400ms",
+        13 if Dice::new(!number).below(6) == 0 => Dice::new(number << 1).one(&HOPELESS),
         _ => "",
     };
     let kind = match kind {
         2 | 3 => Kind::Refused,
         4 | 5 => Kind::Unusable,
+        13 if HOPELESS.contains(&fault) => Kind::Hopeless,
         _ => Kind::Good,
     };
-
     (kind, format!("{MARK}{number}{fault}@example.com"))
 }
 

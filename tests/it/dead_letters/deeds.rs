@@ -302,6 +302,24 @@ async fn an_export_takes_nothing_off() {
 }
 
 #[tokio::test]
+async fn an_export_without_a_name_is_a_new_file_of_its_owners_alone() {
+    let world = World::start().await;
+    fill(&world.vhost, 0..2, 0).await;
+    let here = world.dir.path().join("here");
+    std::fs::create_dir(&here).expect("the directory is ours");
+    let mut export = world.settings().command();
+    let export = export.args(["dead-letters", "export", "--all", "--yes"]).current_dir(&here).output();
+    let said = export.await.expect("the binary runs");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let files: Vec<_> = std::fs::read_dir(&here).expect("readable").map(|file| file.expect("one")).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let name = file.file_name().into_string().expect("UTF-8");
+    assert!(name.starts_with("dead-letters-") && name.ends_with(".jsonl"), "{name}");
+    assert_eq!(file.metadata().expect("it is there").mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_to_string(file.path()).expect("text").lines().count(), 2);
+}
+
+#[tokio::test]
 async fn a_replay_while_the_worker_is_paused_says_so() {
     let world = World::start().await;
     let mut worker = world.settings().set("IMIN_API_KEY", "wrong").start();

@@ -246,3 +246,45 @@ async fn lists_are_filtered_grouped_and_masked() {
     assert_eq!(revealed.audit()[0]["audit"], "reveal");
     assert_eq!(world.depth("customers.create.dead").await, 3);
 }
+
+#[tokio::test]
+async fn a_letter_is_shown_to_programs_too_and_masked() {
+    let world = World::start().await;
+    publish(&world.vhost, [letter(1, Reason::RejectedByApi, 0)]).await;
+    let settings = world.settings();
+    let masked = command(&settings, &["show", "00000001", "--json"]).await.done();
+    let shown = &masked.objects()[0];
+    assert_eq!((&shown["reason"], &shown["status"]), (&json!("rejected_by_api"), &json!(422)));
+    assert_eq!(shown["headers"]["failure-attempts"], "1");
+    assert!(shown["body_masked"].as_str().expect("text").contains("\"email\": •••"), "{shown}");
+    assert!(!masked.out.contains("member") && !masked.out.contains("signup-1"), "{}", masked.out);
+    assert!(masked.audit().is_empty());
+    let revealed = command(&settings, &["show", "00000001", "--json", "--reveal"]).await.done();
+    assert!(revealed.out.contains("signup-1"), "{}", revealed.out);
+    assert_eq!(revealed.audit()[0]["audit"], "reveal");
+}
+
+#[tokio::test]
+async fn every_letter_says_what_helps() {
+    let world = World::start().await;
+    let letters = (1..).zip(Reason::ALL);
+    publish(&world.vhost, letters.clone().map(|(number, reason)| letter(number, reason, 0))).await;
+    for (number, reason) in letters {
+        let key = format!("0000000{number}");
+        let helps: &[&str] = match reason {
+            Reason::InvalidEvent => &["edit KEY --set /customer/email=…"],
+            Reason::RejectedByApi => &["edit KEY", "replay KEY"],
+            Reason::RetriesExhausted | Reason::DeliveryLimit => &["replay KEY"],
+            Reason::OutcomeUnknown => &["resolve KEY --identifier …", "resolve KEY --not-created"],
+            Reason::UnusableResponse => &["resolve KEY --identifier …"],
+        };
+        let shown = command(&world.settings(), &["show", &key]).await.done().out;
+        for rest in helps {
+            let command = format!("dead-letters {}", rest.replace("KEY", &format!("{key}-0000")));
+            assert!(shown.contains(&command), "{reason:?}: {command} is not in: {shown}");
+        }
+        let replayed = shown.contains(" replay ");
+        let unsafe_ = matches!(reason, Reason::OutcomeUnknown | Reason::UnusableResponse);
+        assert!(!(replayed && unsafe_), "{reason:?}: {shown}");
+    }
+}

@@ -50,3 +50,19 @@ async fn a_wrong_url_is_told_from_a_message_that_is_refused() {
     worker.stop().await;
     assert_eq!((world.depth("customers.create").await, world.depth("customers.create.dead").await), (1, 0));
 }
+
+#[tokio::test]
+async fn a_new_key_that_is_none_leaves_the_old_one_in_use() {
+    let mut world = World::start().await;
+    let file = world.dir.path().join("key");
+    std::fs::write(&file, KEY).expect("the directory is ours");
+    let settings = world.settings().set("IMIN_API_KEY", "");
+    let mut worker = settings.set("IMIN_API_KEY_FILE", file.display().to_string()).start().ready().await;
+    // As an editor leaves it half-way.
+    std::fs::write(&file, "half a secret\n").expect("the directory is ours");
+    let line = worker.log.line("keeping the old one").await;
+    assert!(!line.contains("secret"), "{line}");
+    world.send("one", &customer("geoff@example.com")).await;
+    assert_eq!(json(&world.created(1).await[0])["causationid"], "one");
+    worker.stop().await;
+}

@@ -112,6 +112,11 @@ impl Stage {
         self.sandbox.stats().calls.values().sum()
     }
 
+    /// How many events were sent.
+    pub(super) fn sent(&self) -> usize {
+        self.sent.len()
+    }
+
     /// Waits until imin has so many accounts.
     pub(super) async fn accounts(&self, count: usize, worker: &Worker) {
         let reached = async {

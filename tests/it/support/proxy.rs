@@ -24,6 +24,8 @@ pub(crate) enum Way {
 
 #[derive(Debug, Clone, Copy)]
 struct State {
+    /// Where new connections lead.
+    target: SocketAddr,
     /// From the worker to the broker.
     requests: Way,
     /// From the broker to the worker.
@@ -37,22 +39,23 @@ struct State {
 /// The proxy; dropped, it cuts everything.
 pub(crate) struct Proxy {
     url: String,
+    target: SocketAddr,
     state: watch::Sender<State>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// In front of the broker of an AMQP URL.
+    /// In front of the server of a URL with a user.
     pub(crate) async fn to(url: &str) -> Self {
         let (front, rest) = url.split_once('@').expect("user and password");
         let (target, vhost) = rest.split_once('/').expect("a vhost");
         let target: SocketAddr = target.parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("{front}@{}/{vhost}", listener.local_addr().expect("bound"));
-        let state = State { requests: Way::Pass, answers: Way::Pass, refuses: false, cuts: 0 };
+        let state = State { target, requests: Way::Pass, answers: Way::Pass, refuses: false, cuts: 0 };
         let (state, seen) = watch::channel(state);
-        let accepting = tokio::spawn(accept(listener, target, seen));
-        Self { url, state, accepting }
+        let accepting = tokio::spawn(accept(listener, seen));
+        Self { url, target, state, accepting }
     }
 
     /// What to put into `AMQP_URL`.
@@ -75,6 +78,18 @@ impl Proxy {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
+    /// New connections lead elsewhere.
+    pub(crate) fn mislead(&self, target: SocketAddr) {
+        self.state.send_modify(|state| state.target = target);
+    }
+
+    /// New connections are welcome, and lead where they should; everything arrives.
+    pub(crate) fn mend(&self) {
+        self.refuse(false);
+        self.mislead(self.target);
+        self.pass();
+    }
+
     /// Whether new connections are reset.
     pub(crate) fn refuse(&self, refuses: bool) {
         self.state.send_modify(|state| state.refuses = refuses);
@@ -88,19 +103,19 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, state: watch::Receiver<State>) {
+async fn accept(listener: TcpListener, state: watch::Receiver<State>) {
     loop {
         let (client, _) = listener.accept().await.expect("accepts");
         if state.borrow().refuses {
             client.set_zero_linger().expect("an open socket");
             continue;
         }
-        tokio::spawn(serve(client, target, state.clone()));
+        tokio::spawn(serve(client, state.clone()));
     }
 }
 
-async fn serve(mut client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
-    let cuts = state.borrow().cuts;
+async fn serve(mut client: TcpStream, mut state: watch::Receiver<State>) {
+    let State { cuts, target, .. } = *state.borrow();
     // Nobody there: the client sees its connection end.
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let (up, down) = (state.clone(), state.clone());

@@ -58,10 +58,12 @@ impl Settings {
         self
     }
 
-    /// A command with these settings and no other environment than what programs need to run at all.
+    /// A command with these settings and no other environment than what programs need to run at all, and
+    /// what `make coverage` needs to see them run.
     pub(crate) fn command(&self) -> Command {
+        const KEPT: [&str; 3] = ["PATH", "HOME", "LLVM_PROFILE_FILE"];
         let mut command = Command::new(&self.binary);
-        command.env_clear().envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
+        command.env_clear().envs(std::env::vars().filter(|(name, _)| KEPT.contains(&name.as_str())));
         command.envs(&self.environment).kill_on_drop(true).stdin(Stdio::null());
         command
     }
