@@ -33,7 +33,7 @@ pub struct Config {
     pub broker: Broker,
     /// imin.
     pub imin: Imin,
-    /// How many events are worked on at the same time, at most; at least 1.
+    /// How many calls to imin may be under way at the same time; at least 1.
     pub concurrency: usize,
     /// Whether that number follows imin's latency and overload.
     pub adaptive_concurrency: bool,

@@ -83,7 +83,7 @@ metrics! {
     event_age: Histogram = histogram("event_age_seconds", AGE);
     /// Events that are being worked on.
     in_flight: IntGauge = gauge("in_flight");
-    /// How many events may be worked on at the same time just now.
+    /// How many calls may be under way at the same time just now.
     concurrency_limit: IntGauge = gauge("concurrency_limit");
     /// Whether the worker pauses (1) or not (0), by cause.
     paused: IntGaugeVec = gauges("paused", "cause", PAUSES.to_vec());
