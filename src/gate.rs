@@ -141,7 +141,6 @@ enum Try {
 pub struct Place {
     gate: Arc<Gate>,
     leave: Leave,
-    started: Instant,
     reported: bool,
 }
 
@@ -239,7 +238,7 @@ impl Gate {
             let until = match tried {
                 Try::Go(leave) => {
                     let gate = Arc::clone(self);
-                    return Ok(Place { gate, leave, started: Instant::now(), reported: false });
+                    return Ok(Place { gate, leave, reported: false });
                 }
                 Try::Leave(refused) => return Err(refused),
                 Try::Wait(until) => until,
@@ -296,15 +295,15 @@ impl Gate {
         Try::Go(leave)
     }
 
-    fn leave(&self, place: &Place, answer: Option<&Answer>) {
+    fn leave(&self, place: &Place, answer: Option<(&Answer, Duration)>) {
         let now = Instant::now();
         let before = self.change(|inner| {
             let before = inner.breaker.state();
             let under_way = inner.under_way;
             inner.under_way -= 1;
             match answer {
-                Some(answer) => {
-                    inner.learn(answer, now.duration_since(place.started), under_way);
+                Some((answer, latency)) => {
+                    inner.learn(answer, latency, under_way);
                     inner.breaker.report(now, place.leave, Signal::from(answer));
                     if let Some(wait) = self.hold_after(answer) {
                         inner.pace.hold(now, wait);
@@ -463,15 +462,10 @@ impl Place {
         self.leave.probe
     }
 
-    /// The call goes out now: what the ledger took before is no answer of imin's.
-    pub fn call(&mut self, now: Instant) {
-        self.started = now;
-    }
-
-    /// Tells the gate what came of the call.
-    pub fn report(mut self, answer: &Answer) {
+    /// Tells the gate what came of the call, and how long imin took for it.
+    pub fn report(mut self, answer: &Answer, latency: Duration) {
         self.reported = true;
-        self.gate.leave(&self, Some(answer));
+        self.gate.leave(&self, Some((answer, latency)));
     }
 }
 

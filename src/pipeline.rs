@@ -497,7 +497,7 @@ impl Journey<'_> {
     }
 
     /// Calls, and tells the gate and the metrics. Aborted, the outcome is nobody's to know.
-    async fn ask(&self, mut place: Place) -> Answer {
+    async fn ask(&self, place: Place) -> Answer {
         let request = Create {
             key: self.event.key,
             body: self.event.request.clone(),
@@ -506,7 +506,6 @@ impl Journey<'_> {
             resends: self.travel.failures,
         };
         let started = Instant::now();
-        place.call(started);
         let metrics = &self.pipeline.metrics;
         let answer = tokio::select! {
             biased;
@@ -515,8 +514,9 @@ impl Journey<'_> {
                 return Answer::Ambiguous { cause: Ambiguity::OpenAttempt };
             }
         };
-        place.report(&answer);
-        metrics.api_request_duration.observe(started.elapsed().as_secs_f64());
+        let latency = started.elapsed();
+        place.report(&answer, latency);
+        metrics.api_request_duration.observe(latency.as_secs_f64());
         metrics.api_requests.with_label_values(&[&imin::status_label(&answer)]).inc();
         #[expect(clippy::cast_possible_wrap, reason = "at most a few thousand")]
         metrics.concurrency_limit.set(self.pipeline.gate.limit() as i64);

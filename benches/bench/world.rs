@@ -19,6 +19,7 @@ use std::{ops::Range, path::Path, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     process::Command,
+    sync::OnceCell,
     time::{sleep, timeout},
 };
 
@@ -36,6 +37,9 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// How long anything small may take: for what is stuck, not for a slow machine.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The process of the broker, which all runs share.
+static BROKER: OnceCell<u32> = OnceCell::const_new();
 
 /// Which imin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -75,7 +79,7 @@ impl World {
         let channel = connection.create_channel().await?;
         subscribe(&channel).await?;
         let http = crate::support::client();
-        let broker = broker(&vhost)?;
+        let broker = *BROKER.get_or_try_init(async || broker(&vhost)).await?;
         Ok(Self { vhost, directory, base_url, api, broker, _connection: connection, channel, http })
     }
 

@@ -4,6 +4,9 @@ use super::*;
 
 const BAD: Answer = Answer::NotDone { cause: NotDone::Status(503), retry_after: None };
 
+/// How long imin takes, where that does not matter.
+const QUICK: Duration = Duration::from_millis(1);
+
 fn good() -> Answer {
     Answer::Created(crate::outcome::Account { identifier: "abc".into(), id: None })
 }
@@ -36,7 +39,7 @@ async fn enter(gate: &Arc<Gate>) -> Place {
 
 async fn open_the_breaker(gate: &Arc<Gate>) {
     for _ in 0..4 {
-        enter(gate).await.report(&BAD);
+        enter(gate).await.report(&BAD, QUICK);
     }
 }
 
@@ -53,7 +56,7 @@ async fn no_more_calls_at_a_time_than_the_limit() {
     });
     tokio::task::yield_now().await;
     assert!(!ninth.is_finished());
-    places.pop().expect("eight").report(&good());
+    places.pop().expect("eight").report(&good(), QUICK);
     let _ninth = ninth.await.expect("enters");
 }
 
@@ -73,7 +76,7 @@ async fn open_one_waits_to_probe_and_the_others_give_back() {
     let probe = probe.await.expect("ends").expect("may probe");
     assert!(probe.probe());
     assert_eq!(start.elapsed(), Duration::from_secs(5));
-    probe.report(&good());
+    probe.report(&good(), QUICK);
     assert_eq!(*gate.flow().borrow(), Flow::Open);
 }
 
@@ -94,8 +97,8 @@ async fn a_retry_after_is_shared_by_all_and_clamped() {
         retry_after: Some(Duration::from_secs(seconds)),
     };
     let start = Instant::now();
-    enter(&gate).await.report(&limited(7));
-    enter(&gate).await.report(&limited(100_000));
+    enter(&gate).await.report(&limited(7), QUICK);
+    enter(&gate).await.report(&limited(100_000), QUICK);
     assert_eq!(start.elapsed(), Duration::from_secs(7));
     let _last = enter(&gate).await;
     assert_eq!(start.elapsed(), Duration::from_secs(67));
@@ -130,11 +133,11 @@ async fn a_brown_out_is_not_multiplied_by_retries() {
     // Not enough for the breaker.
     let answer = |n| if n % 3 == 2 { BAD } else { good() };
     for n in 0..60 {
-        enter(&gate).await.report(&answer(n));
+        enter(&gate).await.report(&answer(n), QUICK);
     }
     let mut granted = 0;
     while let Ok(place) = gate.enter(true).await {
-        place.report(&answer(granted));
+        place.report(&answer(granted), QUICK);
         granted += 1;
     }
     // Ten from the reserve and a fifth of sixty.
@@ -146,7 +149,7 @@ async fn a_brown_out_is_not_multiplied_by_retries() {
 #[tokio::test(start_paused = true)]
 async fn a_mended_key_lets_whoever_waits_to_probe_go_at_once() {
     let gate = gate();
-    enter(&gate).await.report(&Answer::Misconfigured { status: 401 });
+    enter(&gate).await.report(&Answer::Misconfigured { status: 401 }, QUICK);
     let start = Instant::now();
     let waiting = tokio::spawn({
         let gate = gate.clone();
@@ -165,7 +168,7 @@ async fn open_for_long_it_holds_one_message_and_no_more() {
     let wait = Some(Duration::from_secs(60));
     let held = Answer::NotDone { cause: NotDone::Status(503), retry_after: wait };
     let probe = gate.enter(false).await.expect("may probe");
-    probe.report(&held);
+    probe.report(&held, QUICK);
     let waiting = tokio::spawn({
         let gate = gate.clone();
         async move { gate.enter(false).await.is_ok() }
@@ -179,14 +182,14 @@ async fn open_for_long_it_holds_one_message_and_no_more() {
 async fn room_that_grows_is_used_by_those_who_wait_already() {
     let gate = gate();
     open_the_breaker(&gate).await;
-    enter(&gate).await.report(&good());
+    enter(&gate).await.report(&good(), QUICK);
     let waiting: Vec<_> = (0..7)
         .map(|_| {
             let gate = gate.clone();
             tokio::spawn(async move {
                 let place = enter(&gate).await;
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                place.report(&good());
+                place.report(&good(), QUICK);
             })
         })
         .collect();
@@ -201,11 +204,11 @@ async fn room_that_grows_is_used_by_those_who_wait_already() {
 #[tokio::test(start_paused = true)]
 async fn the_pace_is_kept_even_when_whoever_watches_the_clock_is_called_away() {
     let gate = Gate::new(Settings { rate_limit: Some(10.0), ..settings() });
-    enter(&gate).await.report(&good());
+    enter(&gate).await.report(&good(), QUICK);
     let start = Instant::now();
     let call = |gate: &Arc<Gate>| {
         let gate = Arc::clone(gate);
-        tokio::spawn(async move { enter(&gate).await.report(&good()) })
+        tokio::spawn(async move { enter(&gate).await.report(&good(), QUICK) })
     };
     let first = call(&gate);
     tokio::task::yield_now().await;

@@ -20,6 +20,16 @@ fn id(delivery: &Delivery) -> String {
     delivery.message.properties.message_id().as_ref().expect("an id").to_string()
 }
 
+/// A source that is ready, and has room for so many deliveries.
+async fn source(world: &World, prefetch: u16) -> AmqpSource {
+    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
+    let topology = Topology::new(&names(), Some(100));
+    let settings = source::Settings { queue: names().queue, prefetch, topology, apply: false };
+    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
+    source.prepare().await.expect("the topology stands");
+    source
+}
+
 /// Waits until the work queue has so many messages ready and so many consumers.
 async fn queue_looks(world: &World, so: (u32, u32)) {
     let reached = async {
@@ -38,11 +48,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
     for n in 0..MESSAGES {
         world.send(&format!("signup-{n}"), &customer("geoff@example.com")).await;
     }
-    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
-    let topology = Topology::new(&names(), Some(100));
-    let settings = source::Settings { queue: names().queue, prefetch: MESSAGES, topology, apply: false };
-    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
-    source.prepare().await.expect("the topology stands");
+    let mut source = source(&world, MESSAGES).await;
     let mut seen = BTreeSet::new();
     for delivery in source.pause().await {
         seen.insert(id(&delivery));
@@ -76,11 +82,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
 #[tokio::test]
 async fn a_pause_that_nobody_waits_for_can_be_repeated() {
     let world = World::start().await;
-    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
-    let topology = Topology::new(&names(), Some(100));
-    let settings = source::Settings { queue: names().queue, prefetch: 10, topology, apply: false };
-    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
-    source.prepare().await.expect("the topology stands");
+    let mut source = source(&world, 10).await;
     for id in ["one", "two", "three"] {
         world.send(id, &customer("geoff@example.com")).await;
     }
@@ -106,11 +108,7 @@ async fn a_message_that_comes_while_the_flow_stops_is_not_stuck() {
     const ROUNDS: usize = 300;
     const BURST: usize = 20;
     let world = World::start().await;
-    let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
-    let topology = Topology::new(&names(), Some(100));
-    let settings = source::Settings { queue: names().queue, prefetch: 1_000, topology, apply: false };
-    let mut source = AmqpSource::new(endpoint, settings, source::nobody());
-    source.prepare().await.expect("the topology stands");
+    let mut source = source(&world, 1_000).await;
     let connection = world.vhost.connect().await;
     let channel = connection.create_channel().await.expect("a channel");
     let mut seen = BTreeSet::new();

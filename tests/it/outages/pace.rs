@@ -80,7 +80,7 @@ async fn a_slow_imin_gets_fewer_calls_at_a_time_and_is_kept_busy() {
     stage.send(0..900).await;
     let since = Instant::now();
     let mut worker = stage.settings().set("CONCURRENCY", "64").start().ready().await;
-    worker.until("concurrency_limit", |limit| limit <= 32.0).await;
+    worker.until("concurrency_limit", |limit| limit <= 24.0).await;
     let mut lowest = 64.0_f64;
     while stage.sandbox.accounts().total < 900 {
         lowest = lowest.min(worker.metric("concurrency_limit").await);
