@@ -251,9 +251,14 @@ impl Books {
     }
 }
 
+/// How many calls at a time, and how many events may be in hand for them: a quarter more, which wait for
+/// their call, or for their account to be on record.
+const CONCURRENCY: &str = "32";
+const IN_HAND: usize = 40;
+
 async fn shared(world: &World) -> Settings {
     let book = Book::new(Backend::Postgres).await;
-    world.settings().set("LEDGER_URL", book.url()).set("LEDGER_LEASE", "5s").set("CONCURRENCY", "32")
+    world.settings().set("LEDGER_URL", book.url()).set("LEDGER_LEASE", "5s").set("CONCURRENCY", CONCURRENCY)
 }
 
 /// Killed between two events, when none of its calls is under way: nothing is in doubt.
@@ -286,5 +291,5 @@ async fn a_thousand_thrice_and_a_kill_in_the_middle_doubles_nobody_in_secret() {
     })
     .await;
     books.balance();
-    assert!(books.flagged() <= 32, "no more than were under way: {}", books.flagged());
+    assert!(books.flagged() <= IN_HAND, "no more than were in hand: {}", books.flagged());
 }
