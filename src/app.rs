@@ -227,10 +227,9 @@ const fn in_hand(calls: usize) -> usize {
 }
 
 fn source_settings(config: &Config) -> source::Settings {
-    let prefetch = u16::try_from(config.concurrency + amqp::acks::BATCH).unwrap_or(u16::MAX);
     source::Settings {
         queue: config.broker.names.queue.clone(),
-        prefetch,
+        in_hand: in_hand(config.concurrency),
         topology: topology(&config.broker),
         apply: config.broker.topology == TopologyMode::Apply,
     }

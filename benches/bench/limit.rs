@@ -5,7 +5,7 @@
 
 use anyhow::{Result, anyhow};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use imin_customer_worker::amqp::acks::{Acks, BATCH, LINGER};
+use imin_customer_worker::amqp::acks::{self, Acks, LINGER};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
     options::{
@@ -27,8 +27,8 @@ pub(crate) async fn run(url: &str, concurrency: u16) -> Result<()> {
     let consuming = Connection::connect(url, ConnectionProperties::default()).await?;
     let publishing = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = consuming.create_channel().await?;
-    let batch = u16::try_from(BATCH)?;
-    channel.basic_qos(concurrency + batch, BasicQosOptions::default()).await?;
+    let prefetch = u16::try_from(acks::prefetch(usize::from(concurrency)))?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
     let deliveries = channel.basic_consume("customers.create".into(), "".into(), options, none).await?;
     let publisher = publishing.create_channel().await?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(url: &str, concurrency: u16) -> Result<()> {
 
 async fn drain(channel: &Channel, mut deliveries: Consumer, publisher: &Channel, most: usize) -> Result<()> {
     let mut confirms = FuturesUnordered::new();
-    let (mut acks, mut due) = (Acks::default(), Instant::now());
+    let (mut acks, mut due) = (Acks::new(most), Instant::now());
     let (mut terminate, mut ends) = (signal(SignalKind::terminate())?, false);
     while !(ends && confirms.is_empty() && acks.waiting() == 0) {
         tokio::select! {
@@ -53,7 +53,7 @@ async fn drain(channel: &Channel, mut deliveries: Consumer, publisher: &Channel,
                     due = Instant::now() + LINGER;
                 }
                 acks.settle(tag, Instant::now());
-                if acks.waiting() >= BATCH {
+                if acks.due() {
                     acknowledge(channel, &mut acks).await?;
                 }
             }

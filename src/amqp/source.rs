@@ -6,7 +6,7 @@
 
 use super::{
     Endpoint,
-    acks::{Acks, BATCH, LINGER},
+    acks::{self, Acks, LINGER},
     connection::Reconnect,
     publisher::{Link, Observer},
     topology::{Topology, TopologyError},
@@ -44,8 +44,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// The work queue.
     pub queue: String,
-    /// How many deliveries may wait for their settlement.
-    pub prefetch: u16,
+    /// How many deliveries are worked on at a time.
+    pub in_hand: usize,
     /// What must stand before it can be consumed from.
     pub topology: Topology,
     /// Whether to declare the topology, or only to look whether it is there.
@@ -70,7 +70,7 @@ struct Session {
     /// What the consumer had fetched when it was stopped.
     fetched: Vec<Delivery>,
     settled: mpsc::UnboundedSender<Settled>,
-    prefetch: u16,
+    in_hand: usize,
     /// What writes acknowledgements: on the channel, and on earlier ones that still have deliveries out.
     acks: TaskTracker,
     lost: CancellationToken,
@@ -259,7 +259,7 @@ impl Session {
         })?;
         let lost = CancellationToken::new();
         let acks = TaskTracker::new();
-        let settled = settle(&acks, &channel, &lost);
+        let settled = settle(&acks, &channel, settings.in_hand, &lost);
         tokio::spawn(watch(monitor, settings.queue.clone(), endpoint.heartbeat(), lost.clone()));
         let ends = lost.clone().drop_guard();
         Ok(Self {
@@ -269,7 +269,7 @@ impl Session {
             getting: None,
             fetched: Vec::new(),
             settled,
-            prefetch: settings.prefetch,
+            in_hand: settings.in_hand,
             acks,
             lost,
             _ends: ends,
@@ -287,7 +287,7 @@ impl Session {
             settings.topology.verify(&topology).await
         };
         standing.map_err(Failure::Topology)?;
-        let channel = limited(connection, settings.prefetch).await.map_err(broken)?;
+        let channel = limited(connection, settings.in_hand).await.map_err(broken)?;
         Ok((channel, topology))
     }
 
@@ -352,8 +352,8 @@ impl Session {
     /// it is cancelled (measured on 3.10); lapin drops such a delivery, and it would be stuck for as long as
     /// its channel lives. The old one ends with its last settlement, and gives back what nobody holds.
     async fn renew(&mut self) -> lapin::Result<()> {
-        self.channel = limited(&self.connection, self.prefetch).await?;
-        self.settled = settle(&self.acks, &self.channel, &self.lost);
+        self.channel = limited(&self.connection, self.in_hand).await?;
+        self.settled = settle(&self.acks, &self.channel, self.in_hand, &self.lost);
         Ok(())
     }
 
@@ -385,17 +385,23 @@ async fn consume(channel: Channel, queue: ShortString) -> lapin::Result<Consumer
     channel.basic_consume(queue, ShortString::default(), options, arguments).await
 }
 
-/// A channel with room for so many deliveries.
-async fn limited(connection: &Connection, prefetch: u16) -> lapin::Result<Channel> {
+/// A channel with room for so many deliveries in hand, and as many on their way.
+async fn limited(connection: &Connection, in_hand: usize) -> lapin::Result<Channel> {
     let channel = connection.create_channel().await?;
+    let prefetch = u16::try_from(acks::prefetch(in_hand)).unwrap_or(u16::MAX);
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     Ok(channel)
 }
 
 /// Starts a task that settles on a channel what its handles say, and closes it when they are gone.
-fn settle(acks: &TaskTracker, channel: &Channel, lost: &CancellationToken) -> mpsc::UnboundedSender<Settled> {
+fn settle(
+    tasks: &TaskTracker,
+    channel: &Channel,
+    in_hand: usize,
+    lost: &CancellationToken,
+) -> mpsc::UnboundedSender<Settled> {
     let (settled, receiver) = mpsc::unbounded_channel();
-    acks.spawn(acknowledge(channel.clone(), receiver, lost.clone()));
+    tasks.spawn(acknowledge(channel.clone(), receiver, Acks::new(in_hand), lost.clone()));
     settled
 }
 
@@ -403,9 +409,9 @@ fn settle(acks: &TaskTracker, channel: &Channel, lost: &CancellationToken) -> mp
 async fn acknowledge(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<Settled>,
+    mut acks: Acks,
     lost: CancellationToken,
 ) {
-    let mut acks = Acks::default();
     // A timer that stands while it runs: setting it for each acknowledgement would cost more than that.
     let mut due = Box::pin(sleep(LINGER));
     loop {
@@ -417,7 +423,7 @@ async fn acknowledge(
                         due.as_mut().reset(Instant::now() + LINGER);
                     }
                     acks.settle(tag, Instant::now());
-                    if acks.waiting() < BATCH { Ok(()) } else { write(&channel, &mut acks, false).await }
+                    if acks.due() { write(&channel, &mut acks, false).await } else { Ok(()) }
                 }
                 Some(Settled::Requeue(tag)) => {
                     acks.gone(tag);

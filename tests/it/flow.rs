@@ -14,17 +14,17 @@ use lapin::options::BasicPublishOptions;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
-const MESSAGES: u16 = 20;
+const MESSAGES: usize = 20;
 
 fn id(delivery: &Delivery) -> String {
     delivery.message.properties.message_id().as_ref().expect("an id").to_string()
 }
 
-/// A source that is ready, and has room for so many deliveries.
-async fn source(world: &World, prefetch: u16) -> AmqpSource {
+/// A source that is ready, and has room for so many deliveries at least.
+async fn source(world: &World, in_hand: usize) -> AmqpSource {
     let endpoint = Endpoint::new(&world.vhost.url, Duration::from_secs(10)).expect("an address");
     let topology = Topology::new(&names(), Some(100));
-    let settings = source::Settings { queue: names().queue, prefetch, topology, apply: false };
+    let settings = source::Settings { queue: names().queue, in_hand, topology, apply: false };
     let mut source = AmqpSource::new(endpoint, settings, source::nobody());
     source.prepare().await.expect("the topology stands");
     source
@@ -55,7 +55,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         // Dropped, it is given back.
     }
     for polls in [1, 2] {
-        queue_looks(&world, (MESSAGES.into(), 0)).await;
+        queue_looks(&world, (20, 0)).await;
         // The question for a consumer goes out with the first look and is answered much later.
         for _ in 0..polls {
             drop(source.next().now_or_never());
@@ -64,7 +64,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
             .await
             .expect("all of them on their way");
         let fetched = timeout(PATIENCE, source.pause()).await.expect("bounded");
-        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), usize::from(MESSAGES));
+        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), MESSAGES);
         drop(fetched);
     }
     drop(source.next().now_or_never());
@@ -73,7 +73,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         seen.insert(id(&delivery));
         delivery.ack();
     }
-    assert_eq!(seen.len(), usize::from(MESSAGES));
+    assert_eq!(seen.len(), MESSAGES);
     source.close().await;
     assert_eq!(world.left("customers.create").await, 0);
 }

@@ -196,7 +196,11 @@ func main() {
 	check(err)
 	consumer, publisher := open(os.Getenv("AMQP_URL")), open(os.Getenv("AMQP_URL"))
 	check(publisher.Confirm(false))
-	check(consumer.Qos(concurrency+batch, 0, false))
+	prefetch := concurrency + batch
+	if concurrency > batch {
+		prefetch = 2 * concurrency
+	}
+	check(consumer.Qos(prefetch, 0, false))
 	transport := &http.Transport{MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, MaxConnsPerHost: concurrency}
 	p := &peer{
 		client:    &http.Client{Transport: transport},

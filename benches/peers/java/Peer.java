@@ -44,7 +44,7 @@ public final class Peer {
         factory.setUri(amqpUrl);
         consumer = factory.newConnection().createChannel();
         publisher = factory.newConnection().createChannel();
-        consumer.basicQos(concurrency + BATCH);
+        consumer.basicQos(concurrency + Math.max(concurrency, BATCH));
         publisher.confirmSelect();
         publisher.addConfirmListener(this::confirmed, (number, multiple) -> fail(new IOException("a nack")));
         permits = new Semaphore(concurrency);

@@ -26,7 +26,7 @@ const consumer = await consuming.createChannel()
 const publisher = await publishing.createConfirmChannel()
 for (const emitter of [consuming, publishing, consumer, publisher]) emitter.on('error', fail)
 publisher.on('return', () => fail(new Error('nobody subscribes to the created events')))
-await consumer.prefetch(concurrency + BATCH)
+await consumer.prefetch(concurrency + Math.max(concurrency, BATCH))
 
 // Tags that are settled; everything up to `acked` is acknowledged.
 const settled = new Set()
@@ -105,7 +105,7 @@ async function work(message) {
   )
 }
 
-// The prefetch is larger than the concurrency by a batch: what is above it waits here.
+// The prefetch is larger than the concurrency: what is above it waits here.
 const waiting = []
 let busy = 0
 

@@ -118,7 +118,7 @@ async def main():
     publisher = await publishing.channel(publisher_confirms=True)
     exchange = await publisher.get_exchange("customers.events", ensure=False)
     channel = await consuming.channel()
-    await channel.set_qos(prefetch_count=CONCURRENCY + BATCH)
+    await channel.set_qos(prefetch_count=CONCURRENCY + max(CONCURRENCY, BATCH))
     acks = Acks(await channel.get_underlay_channel())
     deliveries = asyncio.Queue()
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
