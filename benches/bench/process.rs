@@ -43,6 +43,32 @@ impl Usage {
     }
 }
 
+/// What all processors of the machine together have done so far, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Processors {
+    all: f64,
+    idle: f64,
+}
+
+impl Processors {
+    /// From `/proc/stat`.
+    pub(crate) fn now() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+        let line = line.context("no line for all processors in /proc/stat")?;
+        // What comes behind these, guests' time, is in the first two already.
+        let ticks = line.split_ascii_whitespace().take(8).map(str::parse);
+        let ticks: Vec<f64> = ticks.collect::<Result<_, _>>()?;
+        ensure!(ticks.len() == 8, "/proc/stat begins with {line}");
+        Ok(Self { all: ticks.iter().sum(), idle: ticks[3] + ticks[4] })
+    }
+
+    /// Which share of them was busy from that moment to this.
+    pub(crate) fn busy_since(self, earlier: Self) -> f64 {
+        1.0 - (self.idle - earlier.idle) / (self.all - earlier.all).max(1.0)
+    }
+}
+
 /// A process that runs; killed when it is dropped.
 pub(crate) struct Process {
     child: Child,

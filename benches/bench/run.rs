@@ -2,7 +2,7 @@
 
 use crate::{
     contender::{Contender, Place},
-    process::{Process, Usage},
+    process::{Process, Processors, Usage},
     support::Postgres,
     tools::Tools,
     world::{Api, POLL, SUBSCRIBER, World},
@@ -49,6 +49,8 @@ pub(crate) struct Sample {
     pub(crate) api_cpu: f64,
     /// The broker's processor time for 10,000 events, in seconds.
     pub(crate) broker_cpu: f64,
+    /// Which share of the machine's processors was busy, whoever with.
+    pub(crate) busy: f64,
 }
 
 impl Scenario {
@@ -74,10 +76,11 @@ impl Scenario {
     /// Starts the contender on a loaded queue, waits until it is drained, and checks the books.
     pub(crate) async fn drain(&self, tools: &Tools, world: &mut World, ledger: &str) -> Result<Sample> {
         let started = Instant::now();
-        let broker = world.broker_usage()?.cpu;
+        let (broker, processors) = (world.broker_usage()?.cpu, Processors::now()?);
         let mut processes = self.start(tools, world, ledger)?;
         let watched = watch(world, self.messages, &mut processes).await;
         let progress = watched.with_context(|| format!("{}, see its log", self.contender.title()))?;
+        let busy = Processors::now()?.busy_since(processors);
         sleep(LAST_ACKS).await;
         let sample = self.sample(&progress, started, &mut processes);
         let broker = world.broker_usage()?.cpu - broker;
@@ -87,6 +90,7 @@ impl Scenario {
         let calls = if self.contender.calls() { self.messages } else { 0 };
         world.verify(self.messages, calls).await?;
         let mut sample = sample?;
+        sample.busy = busy;
         sample.broker_cpu = self.per_ten_thousand(broker);
         sample.api_cpu = self.per_ten_thousand(world.api_usage()?.cpu);
         Ok(sample)
@@ -121,6 +125,7 @@ impl Scenario {
             peak: usages.iter().map(|usage| usage.peak).fold(0.0, f64::max),
             api_cpu: 0.0,
             broker_cpu: 0.0,
+            busy: 0.0,
         })
     }
 
