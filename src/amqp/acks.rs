@@ -8,8 +8,11 @@
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
-/// How many settled tags make a batch.
+/// How many settled tags make a batch at the most.
 const BATCH: usize = 64;
+/// The least room for settled tags, where few are in hand: what is fetched ahead waits for these, and no
+/// other worker can have it.
+const LEAST: usize = 8;
 /// How long a settled tag waits for its batch.
 pub const LINGER: Duration = Duration::from_millis(5);
 /// How long a settled tag waits behind an unsettled one.
@@ -22,7 +25,7 @@ pub const fn prefetch(in_hand: usize) -> usize {
 
 /// How many settled tags may wait.
 const fn room(in_hand: usize) -> usize {
-    if in_hand < BATCH { BATCH } else { in_hand }
+    if in_hand < LEAST { LEAST } else { in_hand }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Acks {
 
     /// Whether there is something to write at once.
     pub fn due(&self) -> bool {
-        self.ready >= BATCH || self.crowded()
+        self.ready >= self.half().min(BATCH) || self.crowded()
     }
 
     /// What to write now. `all` leaves nothing waiting.
@@ -107,10 +110,14 @@ impl Acks {
         Flush { up_to, alone }
     }
 
-    /// Whether those behind an unsettled tag take the room of further deliveries. Half of it: the rest
-    /// is on its way from the broker meanwhile.
+    /// Whether those behind an unsettled tag take the room of further deliveries.
     fn crowded(&self) -> bool {
-        self.behind >= self.room.div_ceil(2)
+        self.behind >= self.half()
+    }
+
+    /// How much of the room may be taken: what the rest has room for comes from the broker meanwhile.
+    fn half(&self) -> usize {
+        self.room.div_ceil(2)
     }
 
     /// Moves the end of the front to the next open tag.
@@ -181,8 +188,15 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_leaves_room_for_a_batch() {
-        assert_eq!((prefetch(1), prefetch(320)), (65, 640));
+    fn few_at_a_time_fetch_little_ahead() {
+        assert_eq!((prefetch(1), prefetch(320)), (9, 640));
+        let (mut acks, now) = (Acks::new(1), Instant::now());
+        for tag in 1..=3 {
+            acks.settle(tag, now);
+            assert!(!acks.due());
+        }
+        acks.settle(4, now);
+        assert!(acks.due());
     }
 
     #[test]
