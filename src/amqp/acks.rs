@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const BATCH: usize = 64;
 /// The least room for settled tags, where few are in hand: what is fetched ahead waits for these, and no
 /// other worker can have it.
-const LEAST: usize = 8;
+const LEAST: usize = 16;
 /// How long a settled tag waits for its batch.
 pub const LINGER: Duration = Duration::from_millis(5);
 /// How long a settled tag waits behind an unsettled one.
@@ -189,13 +189,13 @@ mod tests {
 
     #[test]
     fn few_at_a_time_fetch_little_ahead() {
-        assert_eq!((prefetch(1), prefetch(320)), (9, 640));
+        assert_eq!((prefetch(1), prefetch(320)), (17, 640));
         let (mut acks, now) = (Acks::new(1), Instant::now());
-        for tag in 1..=3 {
+        for tag in 1..=7 {
             acks.settle(tag, now);
             assert!(!acks.due());
         }
-        acks.settle(4, now);
+        acks.settle(8, now);
         assert!(acks.due());
     }
 

@@ -162,7 +162,7 @@ settings! {
     IMIN_CONNECT_TIMEOUT: Duration = Text("5s"), Open, parse::duration;
     /// PEM file of the authorities that imin's certificate is trusted by, besides the system's.
     IMIN_CA_FILE: PathBuf = Nothing("the system's authorities"), Open, parse::path;
-    /// How many calls to imin may be under way at the same time, 1 to 4096; a quarter more events are in hand, and as many again, 8 at the least, may wait for their turn or their ack.
+    /// How many calls to imin may be under way at the same time, 1 to 4096; a quarter more events are in hand, and as many again, 16 at the least, may wait for their turn or their ack.
     CONCURRENCY: usize = Text("256"), Open, parse::whole::<usize, 1, 4096>;
     /// Whether `CONCURRENCY` is lowered while imin is slow or overloaded, and raised again.
     ADAPTIVE_CONCURRENCY: bool = Text("true"), Open, parse::switch;
