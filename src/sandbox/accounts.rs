@@ -109,9 +109,16 @@ impl Accounts {
         self.tally(key, |tally| tally.calls += 1);
     }
 
-    /// Makes an account and returns its identifier. Only a journal can fail.
-    pub(super) fn make(&mut self, key: Option<&str>, email: &str, body: &[u8]) -> io::Result<String> {
-        let identifier = identifier(self.next());
+    /// Makes an account, in a call that goes on like this, and returns its identifier. Only a journal can fail.
+    pub(super) fn make(
+        &mut self,
+        key: Option<&str>,
+        email: &str,
+        body: &[u8],
+        effect: Effect,
+    ) -> io::Result<String> {
+        let number = self.next();
+        let identifier = identifier(number);
         if let Some(journal) = &mut self.journal {
             let line = Line { identifier: identifier.clone(), key: key.map(str::to_owned) };
             let mut line = serde_json::to_vec(&line)?;
@@ -122,6 +129,9 @@ impl Accounts {
         let body = if self.kept + body.len() <= KEPT_BODIES { body } else { &[] };
         self.kept += body.len();
         self.made.push(Account { key, email: hash(email), body: body.into() });
+        if effect != Effect::Serve {
+            self.faults.insert(number, effect);
+        }
         Ok(identifier)
     }
 
@@ -134,13 +144,6 @@ impl Accounts {
         let key: Arc<str> = key.into();
         change(self.keys.entry(Arc::clone(&key)).or_default());
         key
-    }
-
-    /// Notes what goes wrong in the call that made the last account.
-    pub(super) fn goes_wrong(&mut self, effect: Effect) {
-        if effect != Effect::Serve {
-            self.faults.insert(self.next().wrapping_sub(1), effect);
-        }
     }
 
     /// The body that such an account was made from; empty where it was not kept.
@@ -238,7 +241,7 @@ mod tests {
     fn doubles_are_counted_by_key() {
         let mut accounts = Accounts::default();
         for key in [Some("a"), Some("b"), Some("a"), None, None] {
-            accounts.make(key, "geoff@example.com", b"{}").unwrap();
+            accounts.make(key, "geoff@example.com", b"{}", Effect::Serve).unwrap();
         }
         accounts.called("a");
         assert_eq!((accounts.total(), accounts.doubles()), (5, 1));
@@ -249,21 +252,22 @@ mod tests {
     #[test]
     fn an_account_is_found_and_forgotten() {
         let mut accounts = Accounts::default();
-        let first = accounts.make(None, "geoff@example.com", b"{1}").unwrap();
+        let first = accounts.make(None, "geoff@example.com", b"{1}", Effect::Serve).unwrap();
         assert_eq!(accounts.find(&first), Some(&b"{1}"[..]));
         assert_eq!(accounts.find("abc"), None);
         let hash = accounts.list().next().unwrap().email_hash.unwrap();
         assert_eq!(hash.len(), 16);
         accounts.forget().unwrap();
         assert_eq!((accounts.find(&first), accounts.total()), (None, 0));
-        assert_ne!(accounts.make(None, "geoff@example.com", b"{}").unwrap(), first);
+        assert_ne!(accounts.make(None, "geoff@example.com", b"{}", Effect::Serve).unwrap(), first);
     }
 
     #[test]
     fn bodies_are_kept_within_bounds() {
         let mut accounts = Accounts::default();
         let body = vec![b' '; KEPT_BODIES / 2 + 1];
-        let made: Vec<_> = (0..2).map(|_| accounts.make(None, "a@b.example", &body).unwrap()).collect();
+        let made: Vec<_> =
+            (0..2).map(|_| accounts.make(None, "a@b.example", &body, Effect::Serve).unwrap()).collect();
         assert!(accounts.find(&made[0]) == Some(&body));
         assert_eq!(accounts.find(&made[1]), Some(&[][..]));
     }
@@ -273,15 +277,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
         let mut before = Accounts::from_journal(&path).unwrap();
-        before.make(Some("a"), "geoff@example.com", b"{}").unwrap();
+        before.make(Some("a"), "geoff@example.com", b"{}", Effect::Serve).unwrap();
         before.forget().unwrap();
-        let made = before.make(Some("b"), "geoff@example.com", b"{}").unwrap();
+        let made = before.make(Some("b"), "geoff@example.com", b"{}", Effect::Serve).unwrap();
         drop(before);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("{{\"identifier\":\"{made}\",\"key\":\"b\"}}\n"));
         let mut after = Accounts::from_journal(&path).unwrap();
         assert_eq!((after.total(), after.find(&made)), (1, Some(&[][..])));
-        assert_ne!(after.make(Some("b"), "geoff@example.com", b"{}").unwrap(), made);
+        assert_ne!(after.make(Some("b"), "geoff@example.com", b"{}", Effect::Serve).unwrap(), made);
         assert_eq!(after.doubles(), 1);
         std::fs::write(&path, "nonsense\n").unwrap();
         assert!(Accounts::from_journal(&path).is_err());

@@ -143,10 +143,7 @@ impl State {
         body: &[u8],
         effect: Effect,
     ) -> io::Result<String> {
-        let mut inner = self.lock();
-        let identifier = inner.accounts.make(key, email, body)?;
-        inner.accounts.goes_wrong(effect);
-        Ok(identifier)
+        self.lock().accounts.make(key, email, body, effect)
     }
 
     pub(super) fn find(&self, identifier: &str) -> Option<Vec<u8>> {
