@@ -107,7 +107,12 @@ async fn repeat(tools: &Tools, scenarios: &[Scenario], rounds: usize) -> Result<
     Ok(report)
 }
 
-fn scenario((contender, latency, concurrency): (Contender, u64, u16), messages: u64, api: Api) -> Scenario {
+/// A run by one contender, not longer than it need be.
+pub(crate) fn scenario(
+    (contender, latency, concurrency): (Contender, u64, u16),
+    messages: u64,
+    api: Api,
+) -> Scenario {
     let latency_ms = latency;
     let messages = match (latency_ms, concurrency) {
         // Nothing is faster than this.

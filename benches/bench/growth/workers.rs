@@ -3,19 +3,20 @@
 //! Workers add up until the machine is full, so it is told how full that was; and they are measured with
 //! few calls at a time, which leave it room, and with as many as by default.
 
-use super::{Fact, Options, usual};
-use crate::{contender::Contender, run::Scenario, tools::Tools};
+use super::{Fact, Options};
+use crate::{
+    contender::Contender,
+    run::{Sample, Scenario},
+    tables,
+    tools::Tools,
+    world::Api,
+};
 use anyhow::Result;
-use std::time::Duration;
 
 /// How many workers share the work.
 const WORKERS: [usize; 3] = [1, 2, 4];
 /// How many calls each has at a time.
 const CALLS: [u16; 2] = [64, 256];
-/// For how many seconds 50 ms a call keep one worker busy at the least.
-const SECONDS: u64 = 6;
-/// Calls of 50 ms in a second.
-const A_SECOND: u64 = 20;
 
 /// Their rates, each one's ratio to that of a single worker, and how busy the machine was.
 pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact>> {
@@ -27,37 +28,33 @@ pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact
 }
 
 async fn at(calls: u16, tools: &Tools, options: &Options) -> Result<Vec<Fact>> {
-    let (mut rates, mut busy) = (WORKERS.map(|_| Vec::new()), WORKERS.map(|_| Vec::new()));
+    let mut samples = WORKERS.map(|_| Vec::new());
     for _ in 0..options.rounds {
-        for (index, workers) in WORKERS.into_iter().enumerate() {
+        for (samples, workers) in samples.iter_mut().zip(WORKERS) {
             let sample = scenario(workers, calls, options).run(tools).await?;
             eprintln!("{workers} workers with {calls} calls each: {:.0} events/s", sample.rate);
-            rates[index].push(sample.rate);
-            busy[index].push(sample.busy);
+            samples.push(sample);
         }
     }
+    let [single, ..] = &samples;
     let mut facts = Vec::new();
-    let [single, ..] = rates.clone();
-    for ((rates, busy), workers) in rates.into_iter().zip(busy).zip(WORKERS) {
+    for (samples, workers) in samples.iter().zip(WORKERS) {
         let name = |what: &str| format!("{workers} × {calls} calls of 50 ms, PostgreSQL: {what}");
-        let ratios = rates.iter().zip(&single).map(|(rate, one)| rate / one).collect();
-        facts.push(Fact::new(name("rate"), "events/s", rates));
+        facts.push(Fact::new(name("rate"), "events/s", each(samples, |sample| sample.rate)));
         if workers > 1 {
+            let ratios = samples.iter().zip(single).map(|(several, one)| several.rate / one.rate).collect();
             facts.push(Fact::new(name("÷ one"), "", ratios));
         }
-        facts.push(Fact::new(name("how busy the machine was"), "", busy));
+        facts.push(Fact::new(name("how busy the machine was"), "", each(samples, |sample| sample.busy)));
     }
     Ok(facts)
 }
 
+fn each(samples: &[Sample], number: fn(&Sample) -> f64) -> Vec<f64> {
+    samples.iter().map(number).collect()
+}
+
 fn scenario(workers: usize, calls: u16, options: &Options) -> Scenario {
-    let share = (u64::from(calls) * A_SECOND * SECONDS).min(options.messages);
-    Scenario {
-        contender: Contender::Postgres,
-        latency: Duration::from_millis(50),
-        concurrency: calls,
-        messages: share * workers as u64,
-        workers,
-        ..usual(0)
-    }
+    let one = tables::scenario((Contender::Postgres, 50, calls), options.messages, Api::Stub);
+    Scenario { messages: one.messages * workers as u64, workers, ..one }
 }
