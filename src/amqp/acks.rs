@@ -19,13 +19,13 @@ pub const LINGER: Duration = Duration::from_millis(5);
 const HOLD: Duration = Duration::from_millis(200);
 
 /// How many deliveries may wait for their acknowledgement so that so many can be in hand meanwhile.
-pub const fn prefetch(in_hand: usize) -> usize {
+pub fn prefetch(in_hand: usize) -> usize {
     in_hand + room(in_hand)
 }
 
 /// How many settled tags may wait.
-const fn room(in_hand: usize) -> usize {
-    if in_hand < LEAST { LEAST } else { in_hand }
+fn room(in_hand: usize) -> usize {
+    in_hand.max(LEAST)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

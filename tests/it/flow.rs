@@ -14,7 +14,7 @@ use lapin::options::BasicPublishOptions;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
-const MESSAGES: usize = 20;
+const MESSAGES: u16 = 20;
 
 fn id(delivery: &Delivery) -> String {
     delivery.message.properties.message_id().as_ref().expect("an id").to_string()
@@ -48,14 +48,14 @@ async fn a_wait_that_is_given_up_loses_no_message() {
     for n in 0..MESSAGES {
         world.send(&format!("signup-{n}"), &customer("geoff@example.com")).await;
     }
-    let mut source = source(&world, MESSAGES).await;
+    let mut source = source(&world, MESSAGES.into()).await;
     let mut seen = BTreeSet::new();
     for delivery in source.pause().await {
         seen.insert(id(&delivery));
         // Dropped, it is given back.
     }
     for polls in [1, 2] {
-        queue_looks(&world, (20, 0)).await;
+        queue_looks(&world, (MESSAGES.into(), 0)).await;
         // The question for a consumer goes out with the first look and is answered much later.
         for _ in 0..polls {
             drop(source.next().now_or_never());
@@ -64,7 +64,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
             .await
             .expect("all of them on their way");
         let fetched = timeout(PATIENCE, source.pause()).await.expect("bounded");
-        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), MESSAGES);
+        assert_eq!(fetched.iter().map(id).collect::<BTreeSet<_>>().len(), usize::from(MESSAGES));
         drop(fetched);
     }
     drop(source.next().now_or_never());
@@ -73,7 +73,7 @@ async fn a_wait_that_is_given_up_loses_no_message() {
         seen.insert(id(&delivery));
         delivery.ack();
     }
-    assert_eq!(seen.len(), MESSAGES);
+    assert_eq!(seen.len(), usize::from(MESSAGES));
     source.close().await;
     assert_eq!(world.left("customers.create").await, 0);
 }
