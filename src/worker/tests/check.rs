@@ -1,11 +1,9 @@
 //! What must hold when every message has come to its end. Knows what the fakes saw, and the promises;
 //! nothing of how the worker keeps them.
 
-use serde_json::Value;
-
 use super::{
     plan::{Case, Class},
-    world::{Record, Run, World},
+    world::{Dead, Record, Run, World},
 };
 
 /// Everything that was broken, in words.
@@ -48,7 +46,8 @@ fn accounts(record: &Record, case: &Case) -> Option<String> {
 
 /// A created event names an account of its event, and the last one flags what may be a duplicate. Only a
 /// worker that lets go while its ledger is down leaves an event behind that names another account: it
-/// published what it alone knew, and the next one could not know.
+/// published what it alone knew, and the next one could not know. Where that next one comes to no event,
+/// its dead letter tells.
 fn events(record: &Record, case: &Case) -> Option<String> {
     let (last, flagged) = record.created.last()?;
     if let Some((other, _)) = record.created.iter().find(|(named, _)| !record.accounts.contains(named)) {
@@ -57,7 +56,8 @@ fn events(record: &Record, case: &Case) -> Option<String> {
     if record.words > 0 {
         return None;
     }
-    if !flagged && record.accounts.len() > 1 {
+    let told = record.dead.iter().any(|letter| letter.after == record.created.len() && doubts(letter));
+    if !flagged && !told && record.accounts.len() > 1 {
         return Some(format!("its last event has no flag, and there are {:?}", record.accounts));
     }
     if !flagged && record.created.iter().any(|(named, _)| named != last) {
@@ -75,7 +75,7 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
     let answered = |class| record.answers.contains(&class);
     let counted = record.answers.iter().filter(|class| class.counts()).count() + record.dropped;
     let most = usize::try_from(case.max_attempts).expect("small");
-    for (reason, _) in &record.dead {
+    for Dead { reason, .. } in &record.dead {
         let justified = match reason.as_str() {
             "invalid_event" => !record.valid && record.answers.is_empty(),
             "rejected_by_api" => answered(Class::Rejected),
@@ -92,11 +92,6 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
             return Some(format!("a dead letter {reason} without a reason, after {:?}", record.answers));
         }
     }
-    let tells = |(reason, detail): &(String, Value)| {
-        matches!(reason.as_str(), "outcome_unknown" | "unusable_response")
-            || detail["cause"] == "ambiguous"
-            || detail["possibleduplicate"] == true
-    };
     // After an operator's word, the operator knows.
     let hidden = record.words == 0
         && record.created.is_empty()
@@ -105,12 +100,19 @@ fn letters(record: &Record, case: &Case) -> Option<String> {
     if hidden {
         return Some(format!("there is an account, and no dead letter says so: {:?}", record.dead));
     }
-    let doubts = |(reason, detail): &(String, Value)| {
-        reason == "outcome_unknown" || detail["cause"] == "ambiguous" || detail["possibleduplicate"] == true
-    };
     let unflagged = record.words == 0
         && record.created.is_empty()
         && record.accounts.len() > 1
         && !record.dead.iter().any(doubts);
     unflagged.then(|| format!("{:?}, and no flag on any of {:?}", record.accounts, record.dead))
+}
+
+/// Whether a dead letter says that there may be an account.
+fn tells(letter: &Dead) -> bool {
+    letter.reason == "unusable_response" || doubts(letter)
+}
+
+/// Whether a dead letter says that there may be more accounts than anybody knows of.
+fn doubts(Dead { reason, detail, .. }: &Dead) -> bool {
+    reason == "outcome_unknown" || detail["cause"] == "ambiguous" || detail["possibleduplicate"] == true
 }

@@ -62,3 +62,14 @@ fn a_dead_letter_from_the_ledger_tells_of_the_doubt() {
     let publishes = vec![PublishFault::Crash(Crash::Before)];
     holds(&Case { events: vec![event], publishes, ..case() });
 }
+
+/// A worker let go while its ledger was down, and published what it alone knew. The event came once more and
+/// was given up with its outcome in doubt: the dead letter tells, since the event could not. Here the checker
+/// was wrong, which asked the event for a flag.
+#[test]
+fn a_dead_letter_after_an_event_tells_of_the_doubt() {
+    let calls = [(Class::Created, 0), (Class::Made, 0), (Class::Made, 0), (Class::Made, 0)];
+    let ledger = vec![LedgerFault::Fine, LedgerFault::Unwritten];
+    let acts = vec![(3, Act::Abort(0)), (0, Act::Copy(0))];
+    holds(&Case { max_attempts: 3, events: vec![event(&calls)], ledger, acts, ..case() });
+}

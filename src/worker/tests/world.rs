@@ -100,13 +100,21 @@ pub(super) struct Record {
     pub(super) words: usize,
     /// Created events: identifier and flag.
     pub(super) created: Vec<(String, bool)>,
-    /// Dead letters: reason and detail.
-    pub(super) dead: Vec<(String, Value)>,
+    pub(super) dead: Vec<Dead>,
     calls: usize,
     in_flight: BTreeSet<(usize, usize)>,
     open: BTreeSet<usize>,
     settled: bool,
     confirmed: bool,
+}
+
+/// A dead letter.
+#[derive(Debug)]
+pub(super) struct Dead {
+    pub(super) reason: String,
+    pub(super) detail: Value,
+    /// How many created events came before it.
+    pub(super) after: usize,
 }
 
 impl World {
@@ -508,7 +516,8 @@ impl State {
         if letter.body != self.template(key).body {
             self.violations.push(format!("{key}: its dead letter has another body"));
         }
-        self.record(key).dead.push((reason, detail));
+        let record = self.record(key);
+        record.dead.push(Dead { reason, detail, after: record.created.len() });
         self.dead.push_back((key, letter));
     }
 
