@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedReceiver, oneshot},
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// The most batches under way.
@@ -23,6 +23,9 @@ pub(super) const IN_FLIGHT: usize = 4;
 const BATCH: usize = 512;
 /// How long a note that nobody waits for may wait for company.
 const LAZY: Duration = Duration::from_millis(50);
+/// How long a batch waits for company where another is under way already: each costs two round trips and a
+/// sync however little is in it. PostgreSQL's own `commit_delay` only shares the sync.
+const COMMIT_DELAY: Duration = Duration::from_millis(2);
 
 /// What the batcher is told.
 #[derive(Debug)]
@@ -48,6 +51,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut messages: UnboundedReceiver<Mes
     loop {
         let mut batch = Batch::default();
         batch.gather(&mut messages).await;
+        if room.available_permits() < IN_FLIGHT {
+            batch.wait_for_company(&mut messages).await;
+        }
         let permit = timeout(shared.connections.timeout(), Arc::clone(&room).acquire_owned()).await;
         // What came while all others were under way goes along.
         batch.top_up(&mut messages);
@@ -123,6 +129,16 @@ impl Batch {
                 Ok(message) => self.push(message),
                 Err(_) => break,
             }
+        }
+    }
+
+    /// Waits for what comes within the commit delay.
+    async fn wait_for_company(&mut self, messages: &mut UnboundedReceiver<Message>) {
+        let until = Instant::now() + COMMIT_DELAY;
+        while self.has_room()
+            && let Ok(message) = timeout_at(until, messages.recv()).await
+        {
+            self.push(message);
         }
     }
 

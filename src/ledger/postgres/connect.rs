@@ -24,6 +24,11 @@ const POOL: usize = super::batcher::IN_FLIGHT + 2;
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
                        WHERE current_setting('synchronous_commit') = 'off'";
 
+/// Every row is found by its key. Left to itself the planner reads the whole table for a batch as long as it
+/// takes it for small: a new one is that until autovacuum first comes, while it grows to many thousand rows.
+const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+                      SET plan_cache_mode = force_generic_plan";
+
 /// A pool of connections to one database.
 pub(super) struct Connections {
     pool: Pool,
@@ -49,15 +54,19 @@ impl Connections {
             let tls = tls(options.ca_file.as_deref()).map_err(unusable)?;
             Manager::from_config(config, MakeRustlsConnect::new(tls), recycling)
         };
-        let durable = Hook::async_fn(|client, _| {
-            Box::pin(async move { client.batch_execute(DURABLE).await.map_err(HookError::Backend) })
+        let prepared = Hook::async_fn(|client, _| {
+            let settings = async {
+                client.batch_execute(DURABLE).await?;
+                client.batch_execute(BY_KEY).await
+            };
+            Box::pin(async move { settings.await.map_err(HookError::Backend) })
         });
         let pool = Pool::builder(manager)
             .max_size(POOL)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(timeout))
             .wait_timeout(Some(timeout))
-            .post_create(durable)
+            .post_create(prepared)
             .build()
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Self { pool, place, timeout })

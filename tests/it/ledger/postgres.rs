@@ -89,6 +89,28 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("done")
 }
 
+/// The planner took a new table for small until autovacuum came, and read all of it for each batch.
+#[tokio::test]
+async fn no_batch_reads_the_whole_table() {
+    let database = Database::new().await;
+    let worker = database.open().await;
+    for _ in 0..20 {
+        let keys: Vec<EventKey> = (0..100).map(|_| key()).collect();
+        let begun = join_all(keys.iter().map(|key| worker.begin(intent(*key)))).await;
+        assert!(begun.into_iter().all(|begun| begun.expect("an answer") == GO));
+        let made = keys.iter().map(|key| worker.finish(*key, Finish::Created(account("1"))));
+        join_all(made).await.into_iter().for_each(|finished| drop(finished.expect("a record")));
+    }
+    worker.close().await.expect("closed");
+    let stat = |what: &str| {
+        format!("SELECT {what} FROM pg_stat_user_tables WHERE relname = 'imin_customer_worker_ledger'")
+    };
+    // A connection counts what it did at its end.
+    let counted = async { while database.number(&stat("n_tup_upd")).await < 2000 {} };
+    timeout(PATIENCE, counted).await.expect("all that was done is counted");
+    assert_eq!(database.number(&stat("seq_tup_read")).await, 0);
+}
+
 #[tokio::test]
 async fn a_lease_is_renewed_while_its_worker_lives() {
     let database = Database::new().await;
