@@ -26,8 +26,9 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
 
 /// Every row is found by its key. Left to itself the planner reads the whole table for a batch as long as it
 /// takes it for small: a new one is that until autovacuum first comes, while it grows to many thousand rows.
+/// And to compile such statements (`jit`) costs many times what they do.
 const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-                      SET plan_cache_mode = force_generic_plan";
+                      SET plan_cache_mode = force_generic_plan; SET jit = off";
 
 /// A pool of connections to one database.
 pub(super) struct Connections {
