@@ -24,16 +24,14 @@ use crate::{
 use jiff::Timestamp;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
+use tireless::Tireless;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 mod open;
 mod replays;
+mod tireless;
 
-/// The first wait after a publish that was not confirmed; it doubles up to `REPEAT_MOST`.
-const REPEAT_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait between two tries to publish or to record.
-const REPEAT_MOST: Duration = Duration::from_secs(5);
 /// How many probes in a row are made with one message.
 const PROBES: u32 = 3;
 /// The first wait for another worker's call for the same event.
@@ -281,7 +279,7 @@ impl Pipeline {
     /// back, since the worker aborts.
     async fn confirm(&self, delivery: &Delivery, publication: Publication) -> bool {
         let publication = Arc::new(publication);
-        let mut wait = REPEAT_FIRST;
+        let mut tireless = Tireless::new();
         loop {
             match self.publisher.publish(Arc::clone(&publication)).await {
                 Ok(()) => return true,
@@ -293,7 +291,7 @@ impl Pipeline {
             }
             tokio::select! {
                 () = self.shutdown.abort.cancelled() => return false,
-                () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
+                () = tireless.wait() => {}
             }
             // It may have been lost meanwhile: a dead letter now would be one too many.
             if delivery.lost() {
@@ -424,18 +422,17 @@ impl Journey<'_> {
     /// been made and only the answer be lost, and then every other worker would find the event held by
     /// this one. `None`: the message is to be given back meanwhile, and nobody has called.
     async fn begin(&self, intent: Intent) -> Option<Begun> {
-        let mut wait = REPEAT_FIRST;
+        let mut tireless = Tireless::new();
         loop {
             let error = match self.pipeline.ledger.begin(intent.clone()).await {
                 Ok(begun) => return Some(begun),
                 Err(error) => error,
             };
             self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
-            if self.interrupted(sleep(wait)).await.is_none() {
+            if self.interrupted(tireless.wait()).await.is_none() {
                 open::take_back(&self.pipeline.ledger, intent, &self.pipeline.shutdown);
                 return None;
             }
-            wait = (wait * 2).min(REPEAT_MOST);
         }
     }
 
@@ -527,7 +524,7 @@ impl Journey<'_> {
     /// be built on, so this goes on until it is. A worker that dies first leaves an open attempt, which
     /// says what is true: nobody knows. One that aborts still tries to publish what it alone knows.
     async fn record(&self, how: Finish) -> Option<Recorded> {
-        let mut wait = REPEAT_FIRST;
+        let mut tireless = Tireless::new();
         loop {
             let error = match self.pipeline.ledger.finish(self.event.key, how.clone()).await {
                 Ok(standing) => return standing,
@@ -536,7 +533,7 @@ impl Journey<'_> {
             self.pipeline.gate.suspend(Pause::Ledger, &error.to_string());
             tokio::select! {
                 () = self.pipeline.shutdown.abort.cancelled() => return None,
-                () = sleep(wait) => wait = (wait * 2).min(REPEAT_MOST),
+                () = tireless.wait() => {}
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Attempts on record that nobody will end otherwise: a living worker would hold their events for ever.
 
-use super::{REPEAT_FIRST, REPEAT_MOST};
+use super::tireless::Tireless;
 use crate::{
     event::EventKey,
     ledger::{Begun, Finish, Intent, Ledger, LedgerError},
     shutdown::Shutdown,
 };
 use std::sync::Arc;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::runtime::Handle;
 use tracing::warn;
 
 /// An attempt that is on record and not ended. Dropped, by a panic, it ends as one of which nobody
@@ -62,12 +62,11 @@ async fn until_heard<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, LedgerError>>,
 {
-    let mut wait = REPEAT_FIRST;
+    let mut tireless = Tireless::new();
     loop {
         if let Ok(answer) = ask().await {
             return answer;
         }
-        sleep(wait).await;
-        wait = (wait * 2).min(REPEAT_MOST);
+        tireless.wait().await;
     }
 }
