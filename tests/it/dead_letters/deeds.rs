@@ -240,6 +240,9 @@ async fn a_patch_is_applied_and_what_it_cannot_do_is_said() {
     command(&world.settings(), &edit).await.failed("does not apply");
     write(json!({"not": "a patch"}));
     command(&world.settings(), &edit).await.failed("no JSON Patch");
+    write(json!([{"op": "test", "path": "/customer/email", "value": "member-1@example.com"}]));
+    let unchanged = command(&world.settings(), &edit).await.done();
+    assert!(unchanged.words().contains("Nothing was changed"), "{}", unchanged.err);
     assert_eq!(world.depth("customers.create.dead").await, 1);
     write(json!([{"op": "add", "path": "/customer/familyName", "value": "Capes"}]));
     command(&world.settings(), &edit).await.done();

@@ -1,11 +1,11 @@
 //! What a person sees and types, in a terminal: the story of three letters at three in the morning.
 
-use super::support::{list, until_dead};
+use super::support::{letter, list, publish, until_dead};
 use crate::support::{
     worker::{PATIENCE, Settings},
     world::{World, customer, json},
 };
-use imin_customer_worker::sandbox::fault::Fault;
+use imin_customer_worker::{outcome::Reason, sandbox::fault::Fault};
 use serde_json::Value;
 use std::process::Stdio;
 use tokio::{
@@ -107,6 +107,28 @@ async fn three_letters_at_three_in_the_morning() {
     assert_eq!(world.accounts(), 2);
     assert_eq!(world.depth("customers.create.dead").await, 0);
     worker.stop().await;
+}
+
+/// Whatever an editor does but a good change leaves the letter where it is, and says so.
+#[tokio::test]
+async fn an_edit_that_comes_to_nothing_leaves_the_letter() {
+    let world = World::start().await;
+    publish(&world.vhost, [letter(1, Reason::InvalidEvent, 3)]).await;
+    let edit = async |editor: &str, answers: &[&str]| {
+        on_a_terminal(&world.settings().set("EDITOR", editor), "edit 00000001", answers).await
+    };
+    let (screen, code) = edit("true", &[]).await;
+    assert!(screen.contains("Nothing was changed") && code == Some(0), "{code:?}: {screen}");
+    let (screen, code) = edit("false", &[]).await;
+    assert!(screen.contains("the editor false ended with exit status: 1"), "{screen}");
+    assert_eq!(code, Some(1), "{screen}");
+    let (screen, code) = edit("/nowhere/vi", &[]).await;
+    assert!(screen.contains("the editor /nowhere/vi ended with exit status: 127"), "{screen}");
+    assert_eq!(code, Some(1), "{screen}");
+    let (screen, code) = edit("sed -i s/member/@@/", &["n"]).await;
+    assert!(screen.contains("/customer/email must be") && screen.contains("Nothing was done"), "{screen}");
+    assert!(!screen.contains("Nothing was changed") && code == Some(1), "{code:?}: {screen}");
+    assert_eq!(world.depth("customers.create.dead").await, 1);
 }
 
 /// The first edit is still wrong; the editor opens again on what was written.

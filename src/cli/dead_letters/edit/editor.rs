@@ -2,6 +2,7 @@
 
 use super::{Desk, note, tell_problems};
 use crate::{
+    cli::Told,
     config::{Process, Surroundings},
     dead_letters::edit::{self, Edited},
     message::Message,
@@ -64,8 +65,8 @@ pub(super) async fn edit(desk: &Desk<'_>, letter: &Message, today: Date) -> anyh
         }
         tell_problems(desk, &edited);
         if !desk.terminal.confirm("Edit it again?", false).await? {
-            note("It is not sent.");
-            return Ok(None);
+            note("Nothing was done.");
+            return Err(Told.into());
         }
     }
 }
