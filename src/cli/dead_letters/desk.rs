@@ -120,10 +120,7 @@ impl<'a> Desk<'a> {
             return Ok(false);
         }
         let question = format!("{} {}?", capital(action), words::letters(plan.chosen.len() as u64));
-        if !self.terminal.confirm(&question, deed.yes).await? {
-            note("Nothing was done.");
-            return Err(Told.into());
-        }
+        self.terminal.confirm(&question, deed.yes).await?;
         self.audit.write(action, self.now, why, &plan.chosen)?;
         Ok(true)
     }

@@ -1,6 +1,9 @@
 //! A person at a terminal: colours, bars, questions. Without one, none of them.
 
-use crate::config::{Process, Surroundings};
+use crate::{
+    cli::Told,
+    config::{Process, Surroundings},
+};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr, stdin, stdout};
@@ -49,16 +52,20 @@ impl Terminal {
         self.person
     }
 
-    /// Asks, unless the answer was given before; Ctrl-C and an end of the input are a no.
-    pub(super) async fn confirm(self, question: &str, yes: bool) -> anyhow::Result<bool> {
+    /// Asks, unless the answer was given before. A no is an error, and so are Ctrl-C and an end of the input.
+    pub(super) async fn confirm(self, question: &str, yes: bool) -> anyhow::Result<()> {
         if yes {
-            return Ok(true);
+            return Ok(());
         }
         if !self.person {
             bail!("nobody is here to be asked: say --yes, or --dry-run to see what would be done");
         }
         let answer = ask(&format!("{question} [y/N] ")).await;
-        Ok(answer.is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
+        if answer.is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")) {
+            return Ok(());
+        }
+        note("Nothing was done.");
+        Err(Told.into())
     }
 }
 

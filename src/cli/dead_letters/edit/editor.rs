@@ -1,8 +1,7 @@
 //! The operator's editor on a body: a file for its owner alone, gone when the editor is.
 
-use super::{Desk, note, tell_problems};
+use super::{Desk, tell_problems};
 use crate::{
-    cli::Told,
     config::{Process, Surroundings},
     dead_letters::edit::{self, Edited},
     message::Message,
@@ -40,8 +39,8 @@ impl Drop for Private {
     }
 }
 
-/// Opens the editor until the worker would take the letter, or nobody wants to go on. None where nothing
-/// was changed.
+/// Opens the editor until the worker would take the letter. None where nothing was changed; an error where
+/// nobody wants to go on.
 pub(super) async fn edit(desk: &Desk<'_>, letter: &Message, today: Date) -> anyhow::Result<Option<Edited>> {
     if !desk.terminal.has_person() {
         bail!("nobody is here to edit it: say --set or --patch");
@@ -64,10 +63,7 @@ pub(super) async fn edit(desk: &Desk<'_>, letter: &Message, today: Date) -> anyh
             return Ok(Some(edited));
         }
         tell_problems(desk, &edited);
-        if !desk.terminal.confirm("Edit it again?", false).await? {
-            note("Nothing was done.");
-            return Err(Told.into());
-        }
+        desk.terminal.confirm("Edit it again?", false).await?;
     }
 }
 
