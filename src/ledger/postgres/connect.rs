@@ -20,15 +20,15 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// Batches in flight, the lease and the sweep.
 const POOL: usize = super::batcher::IN_FLIGHT + 2;
 
-/// Where a server's commits are not durable by its own settings, ours are.
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
-                       WHERE current_setting('synchronous_commit') = 'off'";
-
+/// What each session is told. Where a server's commits are not durable by its own settings, ours are.
+///
 /// Every row is found by its key. Left to itself the planner reads the whole table for a batch as long as it
 /// takes it for small: a new one is that until autovacuum first comes, while it grows to many thousand rows.
 /// And to compile such statements (`jit`) costs many times what they do.
-const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-                      SET plan_cache_mode = force_generic_plan; SET jit = off";
+const SESSION: &str = "
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SET plan_cache_mode = force_generic_plan; SET jit = off";
 
 /// A pool of connections to one database.
 pub(super) struct Connections {
@@ -55,19 +55,15 @@ impl Connections {
             let tls = tls(options.ca_file.as_deref()).map_err(unusable)?;
             Manager::from_config(config, MakeRustlsConnect::new(tls), recycling)
         };
-        let prepared = Hook::async_fn(|client, _| {
-            let settings = async {
-                client.batch_execute(DURABLE).await?;
-                client.batch_execute(BY_KEY).await
-            };
-            Box::pin(async move { settings.await.map_err(HookError::Backend) })
+        let told = Hook::async_fn(|client, _| {
+            Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
         });
         let pool = Pool::builder(manager)
             .max_size(POOL)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(timeout))
             .wait_timeout(Some(timeout))
-            .post_create(prepared)
+            .post_create(told)
             .build()
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Self { pool, place, timeout })
