@@ -6,6 +6,7 @@ use crate::{
     contender::Contender,
     report::{Spread, machine::Machine},
     run::Scenario,
+    tables,
     tools::Tools,
     world::Api,
 };
@@ -126,7 +127,7 @@ fn usual(messages: u64) -> Scenario {
         contender: Contender::Sqlite,
         api: Api::Stub,
         latency: Duration::ZERO,
-        concurrency: 256,
+        concurrency: tables::USUAL,
         messages,
         workers: 1,
     }

@@ -82,18 +82,23 @@ impl Scenario {
         let progress = watched.with_context(|| format!("{}, see its log", self.contender.title()))?;
         let busy = Processors::now()?.busy_since(processors);
         sleep(LAST_ACKS).await;
-        let sample = self.sample(&progress, started, &mut processes);
+        let usages: Result<Vec<Usage>> = processes.iter_mut().map(Process::usage).collect();
         let broker = world.broker_usage()?.cpu - broker;
         for process in processes {
             process.stop().await?;
         }
         let calls = if self.contender.calls() { self.messages } else { 0 };
         world.verify(self.messages, calls).await?;
-        let mut sample = sample?;
-        sample.busy = busy;
-        sample.broker_cpu = self.per_ten_thousand(broker);
-        sample.api_cpu = self.per_ten_thousand(world.api_usage()?.cpu);
-        Ok(sample)
+        let usages = usages?;
+        Ok(Sample {
+            rate: progress.rate(),
+            first_ms: progress.first.0.duration_since(started).as_secs_f64() * 1_000.0,
+            cpu: self.per_ten_thousand(usages.iter().map(|usage| usage.cpu).sum()),
+            peak: usages.iter().map(|usage| usage.peak).fold(0.0, f64::max),
+            api_cpu: self.per_ten_thousand(world.api_usage()?.cpu),
+            broker_cpu: self.per_ten_thousand(broker),
+            busy,
+        })
     }
 
     pub(crate) fn start(&self, tools: &Tools, world: &World, ledger: &str) -> Result<Vec<Process>> {
@@ -114,19 +119,6 @@ impl Scenario {
         let log = tools.out.join(format!("{name}.log"));
         let start = |_| Process::start(&name, self.contender.command(tools, &place), &log);
         (0..self.workers).map(start).collect()
-    }
-
-    fn sample(&self, progress: &Progress, started: Instant, processes: &mut [Process]) -> Result<Sample> {
-        let usages: Vec<Usage> = processes.iter_mut().map(Process::usage).collect::<Result<_>>()?;
-        Ok(Sample {
-            rate: progress.rate(),
-            first_ms: progress.first.0.duration_since(started).as_secs_f64() * 1_000.0,
-            cpu: self.per_ten_thousand(usages.iter().map(|usage| usage.cpu).sum()),
-            peak: usages.iter().map(|usage| usage.peak).fold(0.0, f64::max),
-            api_cpu: 0.0,
-            broker_cpu: 0.0,
-            busy: 0.0,
-        })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of a bench")]

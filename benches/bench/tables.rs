@@ -13,9 +13,9 @@ use std::time::Duration;
 /// How long a run at a given latency should take, in seconds.
 const LONG_ENOUGH: u64 = 6;
 /// The latency of an imin that is not infinitely fast, in milliseconds.
-const SLOW: u64 = 50;
+pub(crate) const SLOW: u64 = 50;
 /// The worker's default concurrency.
-const USUAL: u16 = 256;
+pub(crate) const USUAL: u16 = 256;
 
 /// What to run.
 #[derive(Debug, Clone, clap::Args)]

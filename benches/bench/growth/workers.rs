@@ -16,7 +16,7 @@ use anyhow::Result;
 /// How many workers share the work.
 const WORKERS: [usize; 3] = [1, 2, 4];
 /// How many calls each has at a time.
-const CALLS: [u16; 2] = [64, 256];
+const CALLS: [u16; 2] = [64, tables::USUAL];
 
 /// Their rates, each one's ratio to that of a single worker, and how busy the machine was.
 pub(super) async fn measure(tools: &Tools, options: &Options) -> Result<Vec<Fact>> {
@@ -55,6 +55,6 @@ fn each(samples: &[Sample], number: fn(&Sample) -> f64) -> Vec<f64> {
 }
 
 fn scenario(workers: usize, calls: u16, options: &Options) -> Scenario {
-    let one = tables::scenario((Contender::Postgres, 50, calls), options.messages, Api::Stub);
+    let one = tables::scenario((Contender::Postgres, tables::SLOW, calls), options.messages, Api::Stub);
     Scenario { messages: one.messages * workers as u64, workers, ..one }
 }
